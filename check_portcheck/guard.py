@@ -1,0 +1,132 @@
+"""Run the check in a child process, so that a result comes out in time whatever the child does.
+
+A name lookup that hangs, a file on a dead server, a crash, a missing library: the parent does
+nothing but wait, and so can always answer. It also answers SIGTERM, which is how monitoring systems
+end a check that takes too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+_UNKNOWN = 3
+_LONGEST_REASON = 150
+
+
+class _StoppedError(Exception):
+    """A signal asked for the end; its name is the text."""
+
+
+def run(work: Callable[[], tuple[str, int]], seconds: float) -> NoReturn:
+    """Print the text that *work* gives and exit with its code, or say after *seconds* why not.
+
+    *work* runs in a child process; it has no standard error of its own.
+    """
+    _open_standard_streams()
+    output, output_inlet = os.pipe()
+    trouble, trouble_inlet = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _make_group(0)
+        os.dup2(trouble_inlet, sys.stderr.fileno() if sys.stderr else 2)
+        text, code = work()
+        with os.fdopen(output_inlet, "wb") as out:
+            out.write(bytes([code]) + text.encode(errors="replace"))
+        os._exit(0)
+    os.close(output_inlet)
+    os.close(trouble_inlet)
+    _make_group(child)
+    written, complaint = bytearray(), bytearray()
+    try:
+        finished = _await(child, {output: written, trouble: complaint}, seconds)
+        reason = _last_line(complaint) if finished else f"timeout after {seconds:g} s"
+    except _StoppedError as stopped:
+        reason = f"ended by {stopped}"
+        written.clear()
+    _end(child)
+    if written and written[0] <= _UNKNOWN:
+        finish(bytes(written[1:]).decode(), written[0])
+    finish(f"PORTCHECK UNKNOWN - {reason}\n", _UNKNOWN)
+
+
+def finish(text: str, code: int) -> NoReturn:
+    """Write to standard output and exit; where nobody can read it, the state is unknown."""
+    rest = text.encode(errors="replace")
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except OSError:
+        os._exit(_UNKNOWN)
+    os._exit(code)
+
+
+def _await(child: int, streams: dict[int, bytearray], seconds: float) -> bool:
+    """Collect what the child writes until it ends; False when it does not in time."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    end = time.monotonic() + seconds
+    exited = os.pidfd_open(child)
+    poll = select.poll()
+    for stream in (exited, *streams):
+        poll.register(stream, select.POLLIN)
+    reading = set(streams)
+    # The pipes end with the last process that holds them; the child's own end settles it.
+    done = False
+    while reading and not (done and not poll.poll(0)):
+        left = 0.0 if done else end - time.monotonic()
+        if left < 0:
+            return False
+        for stream, _ in poll.poll(left * 1000):
+            if stream == exited:
+                poll.unregister(exited)
+                done = True
+            elif part := os.read(stream, 1 << 16):
+                streams[stream].extend(part)
+            else:
+                poll.unregister(stream)
+                reading.discard(stream)
+    return True
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del frame
+    raise _StoppedError(signal.Signals(number).name)
+
+
+def _end(child: int) -> None:
+    """End the child and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    # Not waited for when it hangs in the kernel: the result is due now.
+    os.waitpid(child, os.WNOHANG)
+
+
+def _last_line(complaint: bytearray) -> str:
+    """What a traceback ends with, fit for a status line."""
+    lines = complaint.decode(errors="replace").strip().splitlines()
+    text = lines[-1] if lines else "the check ended without a result"
+    cleaned = "".join(c if c.isprintable() and c != "|" else "?" for c in text)
+    return cleaned[:_LONGEST_REASON]
+
+
+def _make_group(child: int) -> None:
+    """Give the child its own process group; parent and child both do it, the first one wins."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
+        os.setpgid(child, child)
+
+
+def _open_standard_streams() -> None:
+    """See to it that no pipe gets the number of a standard stream that the caller closed."""
+    while (null := os.open(os.devnull, os.O_RDONLY)) < 3:
+        pass
+    os.close(null)

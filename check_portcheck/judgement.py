@@ -1,0 +1,225 @@
+"""The judgement: which open services are expected, which are not, which are missing.
+
+Pure: no I/O, no clock, and the same verdict whatever the order of services and rules.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from check_portcheck.model import Failure, Interface, OpenService, Port, ScanReport
+from check_portcheck.policy import Item, Kind, Policy, PortRange, RpcProgram, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORTMAPPER = 100000
+PORTMAPPER_PORT = 111
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An open service with what the policy says of it."""
+
+    service: OpenService
+    rule: Rule | None
+    """The rule that allows it, None when it is a finding."""
+
+
+class FindingKind(enum.StrEnum):
+    """What is wrong."""
+
+    UNEXPECTED = "unexpected"
+    MISSING = "missing"
+    UNVERIFIED = "unverified"
+    """It could not be determined whether something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One service that is not as the policy wants it."""
+
+    kind: FindingKind
+    interface: Interface
+    item: Item
+    """The port or ports; an RPC program when it is on no port."""
+    service: OpenService | None = None
+    """The open service, None when nothing is open."""
+    rule: Rule | None = None
+    """The rule that is not met, if it is one."""
+    reason: str = ""
+    """What more there is to say: the wrong owner, why it could not be determined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policy says of a report."""
+
+    judged: tuple[Judged, ...]
+    """Every open service, by interface, protocol and number."""
+    findings: tuple[Finding, ...]
+    """Unexpected, missing, unverified, each by interface, protocol and number."""
+    failures: tuple[Failure, ...]
+    """What could not be looked at and matters to this policy."""
+    unused: tuple[Rule, ...]
+    """Rules that no open service needed."""
+
+
+def judge(report: ScanReport, policy: Policy) -> Verdict:
+    """What *policy* says of *report*."""
+    judged: list[Judged] = []
+    findings: list[Finding] = []
+    used: set[Rule] = set()
+    for service in report.services:
+        concerning = _concerning(policy, report, service)
+        used.update(concerning)
+        allowing = [rule for rule in concerning if owner_holds(service, rule)]
+        judged.append(Judged(service, min(allowing, key=_precedence, default=None)))
+        if not allowing:
+            findings.append(_not_allowed(service, concerning))
+    findings += _unmet(report, policy)
+    findings += _unanswered(report, policy)
+    places = {interface: place for place, interface in enumerate(report.interfaces)}
+
+    def place(interface: Interface, item: Item | Port) -> tuple[int, str, int, str]:
+        number = item.number if isinstance(item, Port) else getattr(item, "lowest", 0)
+        return (places[interface], item.protocol, number, str(item))
+
+    return Verdict(
+        judged=tuple(sorted(judged, key=lambda e: place(e.service.interface, e.service.port))),
+        findings=tuple(sorted(findings, key=lambda e: place(e.interface, e.item))),
+        failures=tuple(failure for failure in report.failures if not failure.rpc_only),
+        unused=tuple(r for r in policy.rules if r not in used and r.kind is not Kind.SKIP),
+    )
+
+
+def owner_holds(service: OpenService, rule: Rule) -> bool | None:
+    """Whether the service has the owner that the rule asks for, None where that is unknown.
+
+    Every socket must have it: several may share a port (SO_REUSEPORT), each with its own clients.
+    """
+    if rule.owner is None:
+        return True
+    answers = {rule.owner.matches(owner) for owner in service.owners or ()}
+    if False in answers:
+        return False
+    return None if None in answers or not answers else True
+
+
+def owner_matters(report: ScanReport, policy: Policy, service: OpenService) -> bool:
+    """Whether the verdict on *service* depends on who holds it."""
+    concerning = _concerning(policy, report, service)
+    return any(r.owner for r in concerning) and not any(r.owner is None for r in concerning)
+
+
+def _concerning(policy: Policy, report: ScanReport, service: OpenService) -> list[Rule]:
+    programs = [rpc.program for rpc in service.rpc]
+    return policy.concerning(service.interface, service.port, programs, report.ephemeral)
+
+
+def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:
+    """Ignored comes first, since it is never judged, then required; then any order will do."""
+    return (rule.kind is not Kind.IGNORE, rule.kind is not Kind.REQUIRED, rule.place, str(rule))
+
+
+def _single(port: Port) -> PortRange:
+    return PortRange(port.protocol, port.number, port.number)
+
+
+def _not_allowed(service: OpenService, concerning: list[Rule]) -> Finding:
+    """The finding for a service that no rule allows as it stands."""
+    interface, item = service.interface, _single(service.port)
+    if not concerning:
+        return Finding(FindingKind.UNEXPECTED, interface, item, service)
+    expected = " or ".join(sorted({str(rule.owner) for rule in concerning}))
+    undetermined = [rule for rule in concerning if owner_holds(service, rule) is None]
+    if not undetermined:
+        reason = f"owner {_owner_name(service)}, expected {expected}"
+        return Finding(FindingKind.UNEXPECTED, interface, item, service, None, reason)
+    unseen = sorted({owner.unseen for owner in service.owners or () if owner.unseen})
+    reason = f"owner not determined ({'; '.join(unseen) or 'no socket'}), expected {expected}"
+    rule = min(undetermined, key=_precedence)
+    return Finding(FindingKind.UNVERIFIED, interface, item, service, rule, reason)
+
+
+def _owner_name(service: OpenService) -> str:
+    names: list[str] = []
+    for owner in service.owners or ():
+        if owner.kernel:
+            names.append("kernel")
+        elif owner.processes:
+            names.append(owner.processes[0].name)
+        else:
+            names.append(f"user {owner.user}")
+    return ", ".join(dict.fromkeys(names)) or "unknown"
+
+
+def _unmet(report: ScanReport, policy: Policy) -> Iterator[Finding]:
+    """A finding for each required service that is not open on an interface where it must be."""
+    open_ports = {(service.interface, service.port) for service in report.services}
+    for rule in policy.of_kind(Kind.REQUIRED):
+        for interface in filter(rule.where.matches, report.interfaces):
+            item = rule.item
+            if isinstance(item, RpcProgram):
+                finding = _missing_program(report, rule, item, interface)
+                if finding:
+                    yield finding
+            elif isinstance(item, PortRange) and (port := item.single):
+                if (interface, port) in open_ports:
+                    continue
+                silent = any(
+                    each.interface == interface
+                    and each.protocol is port.protocol
+                    and each.lowest <= port.number <= each.highest
+                    for each in report.unanswered
+                )
+                kind = FindingKind.UNVERIFIED if silent else FindingKind.MISSING
+                yield Finding(kind, interface, item, None, rule, "unanswered" if silent else "")
+
+
+def _missing_program(
+    report: ScanReport, rule: Rule, item: RpcProgram, interface: Interface
+) -> Finding | None:
+    """The finding for a required RPC program, None when an open port of *interface* carries it."""
+    here = [
+        service
+        for service in report.services
+        if service.interface == interface and service.port.protocol is item.protocol
+    ]
+    if any(item.program == rpc.program for service in here for rpc in service.rpc):
+        return None
+    failed = [f.reason for f in report.failures if f.rpc_only and f.interface == interface]
+    if failed:
+        # The portmapper itself is always at port 111 (RFC 1833, 3): there, closed means missing.
+        settled = item.program == PORTMAPPER and all(
+            service.port.number != PORTMAPPER_PORT for service in here
+        )
+        kind = FindingKind.MISSING if settled else FindingKind.UNVERIFIED
+        return Finding(kind, interface, item, None, rule, failed[0])
+    registered = sorted(
+        each.port.number
+        for each in report.registrations
+        if each.interface == interface
+        and each.service.program == item.program
+        and each.port.protocol is item.protocol
+    )
+    ports = ", ".join(f"{number}/{item.protocol}" for number in registered)
+    reason = f"registered on {ports}, not listening" if registered else "not registered"
+    return Finding(FindingKind.MISSING, interface, item, None, rule, reason)
+
+
+def _unanswered(report: ScanReport, policy: Policy) -> Iterator[Finding]:
+    """A finding for each stretch of ports of which nothing could be learnt.
+
+    Left out: what a required rule names already, and what the policy is content with either way.
+    """
+    for each in report.unanswered:
+        lowest, highest = (
+            set(policy.concerning(each.interface, Port(each.protocol, end), (), report.ephemeral))
+            for end in (each.lowest, each.highest)
+        )
+        if not any(rule.owner is None for rule in lowest & highest):
+            item = PortRange(each.protocol, each.lowest, each.highest)
+            yield Finding(FindingKind.UNVERIFIED, each.interface, item, None, None, "unanswered")

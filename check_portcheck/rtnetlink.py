@@ -1,0 +1,102 @@
+"""The kernel's devices, addresses and local routes as bytes (linux/rtnetlink.h, rtnetlink(7)).
+
+Bytes in, objects out; no socket is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+
+from check_portcheck import netlink
+
+# linux/rtnetlink.h
+RTM_GETLINK = 18
+RTM_GETADDR = 22
+RTM_GETROUTE = 26
+
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_IFLA_IFNAME = 3
+_IFF_UP = 0x1
+_IFF_LOOPBACK = 0x8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_OPTIMISTIC = 0x08, 0x40, 0x04
+_RTA_DST = 1
+_RTN_LOCAL = 2
+
+LINKS_REQUEST = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+ADDRESSES_REQUEST = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device."""
+
+    index: int
+    name: str
+    up: bool
+    loopback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of a device."""
+
+    index: int
+    """The device's index."""
+    address: str
+    """Without scope."""
+    link_local: bool
+    """An IPv6 address that means something only together with its device."""
+    label: str | None
+    """The label of an IPv4 address, ``eth0`` or ``eth0:1``."""
+    usable: bool
+    """False while duplicate address detection has not finished, or has failed (RFC 4862, 5.4)."""
+
+
+def link(payload: bytes) -> Link:
+    """The device of one RTM_NEWLINK message."""
+    _, _, index, flags, _ = _LINK.unpack_from(payload)
+    name = netlink.attributes(payload[_LINK.size :])[_IFLA_IFNAME]
+    return Link(index, _text(name), bool(flags & _IFF_UP), bool(flags & _IFF_LOOPBACK))
+
+
+def address(payload: bytes) -> Address | None:
+    """The address of one RTM_NEWADDR message, None for a family other than IPv4 and IPv6."""
+    family, _, flags, _, index = _ADDRESS.unpack_from(payload)
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    attributes = netlink.attributes(payload[_ADDRESS.size :])
+    # On a point-to-point link IFA_ADDRESS is the peer, IFA_LOCAL this machine (if_addr.h).
+    packed = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
+    if _IFA_FLAGS in attributes:
+        flags = int.from_bytes(attributes[_IFA_FLAGS], sys.byteorder)
+    tentative = flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC
+    label = attributes.get(_IFA_LABEL)
+    return Address(
+        index=index,
+        address=socket.inet_ntop(family, packed),
+        link_local=family == socket.AF_INET6 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80,
+        label=_text(label) if label else None,
+        usable=not (tentative or flags & _IFA_F_DADFAILED),
+    )
+
+
+def route_request(family: int, packed: bytes) -> bytes:
+    """The body that asks how a packet to an address would go."""
+    bits = len(packed) * 8
+    return _ROUTE.pack(family, bits, 0, 0, 0, 0, 0, 0, 0) + netlink.attribute(_RTA_DST, packed)
+
+
+def is_local(payload: bytes) -> bool:
+    """Whether the route of one RTM_NEWROUTE message ends on this machine."""
+    return bool(_ROUTE.unpack_from(payload)[7] == _RTN_LOCAL)
+
+
+def _text(value: bytes) -> str:
+    return os.fsdecode(value.rstrip(b"\0"))

@@ -1,0 +1,238 @@
+"""From interfaces, method and policy to a report of what is open: the only conductor."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from check_portcheck import sockettable
+from check_portcheck.judgement import judge, owner_matters
+from check_portcheck.look import Target, look
+from check_portcheck.model import (
+    Failure,
+    Interface,
+    OpenService,
+    Port,
+    Protocol,
+    RpcService,
+    ScanReport,
+)
+from check_portcheck.policy import PortRange, RpcProgram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from check_portcheck.config import Settings
+    from check_portcheck.judgement import Verdict
+    from check_portcheck.names import Names
+    from check_portcheck.policy import Policy
+
+_RESERVE = 1.0
+"""Seconds kept for the second look and for the owners of what it confirms."""
+
+_RPC_TIME = 3.0
+"""Seconds for the portmappers of all interfaces together."""
+
+_PORTMAPPER_PORT = 111
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one run looks at, and until when."""
+
+    settings: Settings
+    interfaces: tuple[Interface, ...]
+    policy: Policy
+    names: Names
+    end: float
+    """When the report is due, as of time.monotonic()."""
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The protocols that are scanned."""
+        return tuple(Protocol) if self.settings.udp else (Protocol.TCP,)
+
+
+def run(scan: Scan, failures: Sequence[Failure] = ()) -> ScanReport:
+    """Look, look again at what is not as the policy wants it, and name who is behind it.
+
+    *failures* came before the scan and go into the report. Raises SocketTableError or SweepError
+    where nothing could be learnt.
+    """
+    began = time.monotonic()
+    wanted = {
+        (interface, protocol): _ports(scan, interface, protocol)
+        for interface in scan.interfaces
+        for protocol in scan.protocols
+    }
+    first = look(scan.settings.method, wanted, scan.end - scan.settings.confirm - _RESERVE)
+    report = ScanReport(
+        method=scan.settings.method,
+        interfaces=scan.interfaces,
+        protocols=scan.protocols,
+        lowest=scan.settings.lowest,
+        highest=scan.settings.highest,
+        ephemeral=sockettable.ephemeral_ports(),
+        services=first.services,
+        unanswered=first.unanswered,
+        failures=tuple(failures),
+        coverage=first.coverage,
+    )
+    if scan.policy.names_rpc:
+        report = _with_registrations(scan, report, report.interfaces)
+    report = _judgeable(scan, report)
+    verdict = judge(report, scan.policy)
+    if verdict.findings and scan.settings.confirm:
+        report = _judgeable(scan, _confirmed(scan, report, verdict))
+        verdict = judge(report, scan.policy)
+    report = _explained(scan, report, verdict)
+    return replace(report, seconds=time.monotonic() - began)
+
+
+def _ports(scan: Scan, interface: Interface, protocol: Protocol) -> Sequence[int]:
+    """The ports in the range that are not skipped."""
+    whole = range(scan.settings.lowest, scan.settings.highest + 1)
+    skipped: set[int] = set()
+    for lowest, highest in scan.policy.skips(interface, protocol):
+        skipped.update(range(lowest, highest + 1))
+    return [port for port in whole if port not in skipped] if skipped else whole
+
+
+def _confirmed(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
+    """The report after a second look at all that is not as the policy wants it.
+
+    What was open and is not any more is left out; what was missing and is open now is put in. A
+    UDP socket in the range for clients must be the very same one, since resolvers and the like
+    open new ones all the time.
+    """
+    pause = min(scan.settings.confirm, scan.end - time.monotonic() - _RESERVE)
+    time.sleep(max(0.0, pause))
+    concerned = {finding.interface for finding in verdict.findings}
+    if scan.policy.names_rpc:
+        report = _with_registrations(scan, report, concerned)
+    wanted: defaultdict[Target, set[int]] = defaultdict(set)
+    for interface, port in _doubtful(report, verdict):
+        wanted[interface, port.protocol].add(port.number)
+    ports = {
+        (interface, protocol): sorted(numbers.intersection(_ports(scan, interface, protocol)))
+        for (interface, protocol), numbers in wanted.items()
+    }
+    second = look(scan.settings.method, ports, scan.end)
+    again = {(service.interface, service.port): service for service in second.services}
+    unknown = {(each.interface, each.protocol) for each in second.unanswered}
+    found_open = {(f.interface, f.service.port) for f in verdict.findings if f.service}
+    kept: list[OpenService] = []
+    for service in report.services:
+        place = (service.interface, service.port)
+        found = again.pop(place, None)
+        if place not in found_open or (service.interface, service.port.protocol) in unknown:
+            kept.append(service)
+        elif found and _same(service, found, report.ephemeral):
+            kept.append(found)
+    return replace(report, services=(*kept, *again.values()))
+
+
+def _doubtful(report: ScanReport, verdict: Verdict) -> Iterator[tuple[Interface, Port]]:
+    """The ports that a second look must see, those included on which a missing program may be."""
+    for finding in verdict.findings:
+        if isinstance(finding.item, PortRange) and finding.item.single:
+            yield finding.interface, finding.item.single
+        elif isinstance(finding.item, RpcProgram):
+            for each in report.registrations:
+                if each.interface == finding.interface and (
+                    each.service.program == finding.item.program
+                    and each.port.protocol is finding.item.protocol
+                ):
+                    yield each.interface, each.port
+
+
+def _same(first: OpenService, second: OpenService, ephemeral: tuple[int, int]) -> bool:
+    """Whether what is open on a port is the service that was open there before."""
+    port = first.port
+    if port.protocol is Protocol.TCP or not ephemeral[0] <= port.number <= ephemeral[1]:
+        return True
+    before = {row.cookie for row in first.sockets}
+    return not before or bool(before.intersection(row.cookie for row in second.sockets))
+
+
+def _judgeable(scan: Scan, report: ScanReport) -> ScanReport:
+    """The report with the RPC names and owners on which the verdict depends."""
+    report = _with_rpc_names(report)
+    return _with_owners(scan, report, lambda each: owner_matters(report, scan.policy, each))
+
+
+def _explained(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
+    """The report with RPC names and owners of all that will be shown."""
+    shown = {f.service for f in verdict.findings if f.service}
+    if scan.settings.verbosity or scan.settings.print_policy:
+        shown.update(report.services)
+    if shown and not scan.policy.names_rpc:
+        asked = {
+            service.interface
+            for service in report.services
+            if service.port.number == _PORTMAPPER_PORT
+        }
+        report = replace(_with_registrations(scan, report, asked), failures=report.failures)
+    places = {(service.interface, service.port) for service in shown}
+    return _with_owners(
+        scan, _with_rpc_names(report), lambda each: (each.interface, each.port) in places
+    )
+
+
+def _with_registrations(
+    scan: Scan, report: ScanReport, interfaces: Collection[Interface]
+) -> ScanReport:
+    """The report with what the portmappers of these interfaces say now."""
+    from check_portcheck import rpcbind
+
+    until = min(scan.end - _RESERVE, time.monotonic() + _RPC_TIME)
+    registrations = [each for each in report.registrations if each.interface not in interfaces]
+    failures = [
+        each for each in report.failures if not (each.rpc_only and each.interface in interfaces)
+    ]
+    for interface in interfaces:
+        try:
+            registrations += rpcbind.registrations(interface, scan.names, until)
+        except rpcbind.RpcbindError as unreachable:
+            failures.append(Failure(str(unreachable), interface, rpc_only=True))
+    return replace(report, registrations=tuple(registrations), failures=tuple(failures))
+
+
+def _with_rpc_names(report: ScanReport) -> ScanReport:
+    """The report with each service naming the RPC programs that are registered on it."""
+    programs: defaultdict[tuple[Interface, Port], list[RpcService]] = defaultdict(list)
+    for each in report.registrations:
+        programs[each.interface, each.port].append(each.service)
+    if not programs:
+        return report
+    return replace(
+        report,
+        services=tuple(
+            replace(service, rpc=tuple(programs.get((service.interface, service.port), ())))
+            for service in report.services
+        ),
+    )
+
+
+def _with_owners(
+    scan: Scan, report: ScanReport, needed: Callable[[OpenService], bool]
+) -> ScanReport:
+    """The report with the owners of those services that need them."""
+    asked = {service for service in report.services if service.owners is None and needed(service)}
+    if not asked:
+        return report
+    from check_portcheck import owners
+
+    rows = {row for service in asked for row in service.sockets}
+    found = owners.find(rows, scan.end, sockettable.read)
+    return replace(
+        report,
+        services=tuple(
+            replace(service, owners=tuple(found[row] for row in service.sockets))
+            if service in asked
+            else service
+            for service in report.services
+        ),
+    )

@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from portmapper import IPV4, IPV6, LINK_LOCAL, PORT, Namespace, namespace, portmapper
+
+from check_portcheck.names import Names
+from check_portcheck.rpcbind import RpcbindError, registrations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Behaviour = Callable[[socket.socket], None]
+
+LOOPBACK = [("tcp", "127.0.0.1"), ("udp", "127.0.0.1"), ("tcp", "::1"), ("udp", "::1")]
+TCP, UDP = 6, 17
+RPC = """
+portmapper 100000
+nfs 100003
+mountd 100005
+status 100024
+nfs_acl 100227
+"""
+
+
+@pytest.fixture(name="names")
+def names_fixture(tmp_path: Path) -> Names:
+    file = tmp_path / "rpc"
+    file.write_text(RPC)
+    return Names(rpc=file)
+
+
+def ask(there: Namespace, address: str, names: Names, seconds: float = 10) -> list[str]:
+    """The registrations for an address of the namespace, as text."""
+    interface = there.interface(address)
+    with there.entered():
+        found = registrations(interface, names, time.monotonic() + seconds)
+    assert {each.interface for each in found} <= {interface}
+    return [f"{each.port} {each.service}" for each in found]
+
+
+def reason(there: Namespace, address: str, names: Names, seconds: float = 10) -> str:
+    """Why nothing could be learnt."""
+    with pytest.raises(RpcbindError) as caught:
+        ask(there, address, names, seconds)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("address", [IPV4, "127.0.0.1"])
+def test_programs_registered_for_ipv4_are_found(address: str, names: Names) -> None:
+    with portmapper() as there:
+        for version in (3, 4):
+            there.register_port(100003, version, TCP, 2049)
+        there.register_port(100227, 3, TCP, 2049)
+        there.register_port(100075, 1, UDP, 47777)
+        for version in (1, 2, 3):
+            there.register_port(100005, version, TCP, 20000 + version)
+        there.register(100024, 1, "tcp6", "::.8.1")
+        assert ask(there.namespace, address, names) == [
+            "111/tcp portmapper",
+            "2049/tcp nfs",
+            "2049/tcp nfs_acl",
+            "20001/tcp mountd",
+            "20002/tcp mountd",
+            "20003/tcp mountd",
+            "111/udp portmapper",
+            "47777/udp RPC_100075",
+        ]
+
+
+@pytest.mark.parametrize("address", [IPV6, LINK_LOCAL, "::1"])
+def test_programs_registered_for_ipv6_are_found(address: str, names: Names) -> None:
+    with portmapper() as there:
+        for version in (3, 4):
+            there.register(100003, version, "tcp6", "::.8.1")
+        there.register(100227, 3, "tcp6", "::.8.1")
+        there.register(100075, 1, "udp6", "::.186.161")
+        there.register_port(100024, 1, TCP, 2050)
+        assert ask(there.namespace, address, names) == [
+            "111/tcp portmapper",
+            "2049/tcp nfs",
+            "2049/tcp nfs_acl",
+            "111/udp portmapper",
+            "47777/udp RPC_100075",
+        ]
+
+
+def test_a_registration_for_one_address_concerns_that_address_only(names: Names) -> None:
+    with portmapper() as there:
+        there.register(100003, 3, "tcp", f"{IPV4}.8.1")
+        there.register(100003, 4, "tcp", "127.0.0.1.8.2")
+        there.register(100003, 3, "tcp6", f"{IPV6}.8.3")
+        there.register(100003, 4, "tcp6", "fe80:0::7.8.4")
+        found = {
+            address: [each for each in ask(there.namespace, address, names) if "nfs" in each]
+            for address in (IPV4, "127.0.0.1", IPV6, LINK_LOCAL, "::1")
+        }
+    assert found == {
+        IPV4: ["2049/tcp nfs"],
+        "127.0.0.1": ["2050/tcp nfs"],
+        IPV6: ["2051/tcp nfs"],
+        LINK_LOCAL: ["2052/tcp nfs"],
+        "::1": [],
+    }
+
+
+def test_what_a_local_user_registers_does_not_hide_the_others(names: Names) -> None:
+    with portmapper() as there:
+        there.register(300001, 1, "tcp", "no address")
+        there.register(300002, 1, "tcp", "1" * 8000)
+        there.register(300003, 1, "tcp6", "::1%lo.8.1")
+        there.register(300004, 1, "no transport", "\x1b[2J|\n")
+        there.register_port(300005, 1, TCP, 0)
+        there.register_port(100003, 3, TCP, 2049)
+        assert ask(there.namespace, IPV4, names) == [
+            "111/tcp portmapper",
+            "2049/tcp nfs",
+            "111/udp portmapper",
+        ]
+
+
+def test_a_long_list_is_complete(names: Names) -> None:
+    with portmapper() as there:
+        for program in range(400000, 401000):
+            there.register_port(program, 1, TCP, program - 390000)
+        found = ask(there.namespace, IPV4, names)
+    assert found[1:-1] == [f"{n - 390000}/tcp RPC_{n}" for n in range(400000, 401000)]
+
+
+@pytest.mark.parametrize(("address", "wildcard"), [(IPV4, "0.0.0.0"), (IPV6, "[::]")])
+def test_the_ports_of_the_real_daemons_are_found(address: str, wildcard: str, names: Names) -> None:
+    with portmapper() as there:
+        there.namespace.run(
+            "mount -t tmpfs tmpfs /var/lib/nfs\n"
+            "mkdir /var/lib/nfs/sm /var/lib/nfs/sm.bak\n"
+            "chown -R statd /var/lib/nfs\n"
+            "rpc.statd --foreground --no-notify >/dev/null 2>&1 &\n"
+            "rpc.mountd --foreground >/dev/null 2>&1 &\n"
+            # One version of status, three of mountd, each on four transports.
+            "registered() { rpcinfo | grep -cE '^ +(100005|100024) '; }\n"
+            "for i in $(seq 200); do test $(registered) != 16 || exit 0; sleep 0.05; done; exit 1"
+        )
+        found = ask(there.namespace, address, names)
+        sockets = there.namespace.run("ss --no-header --listening --numeric --tcp --udp --process")
+    listening = set()
+    for protocol, *_, local, _, users in map(str.split, sockets.splitlines()):
+        host, _, port = local.rpartition(":")
+        daemon = re.search(r'"(rpc.*?)"', users)
+        if host == wildcard and daemon:
+            name = {"rpcbind": "portmapper", "rpc.statd": "status"}.get(daemon[1], "mountd")
+            listening.add(f"{port}/{protocol} {name}")
+    assert len(found) == 10
+    assert set(found) == listening
+
+
+WITHOUT = "grep -v {} /etc/netconfig >/run/netconfig; mount --bind /run/netconfig /etc/netconfig"
+"""Takes transports away from rpcbind; libtirpc reads from netconfig(5) which ones there are."""
+DENY = "echo '{}' >/run/deny; mount --bind /run/deny /etc/hosts.deny"
+"""Denies clients the use of rpcbind (hosts_access(5))."""
+FILTER = (
+    "nft add table inet filter; nft add chain inet filter input '{{ type filter hook input"
+    " priority 0; }}'; nft add rule inet filter input {}"
+)
+
+
+@pytest.mark.parametrize("address", [IPV4, IPV6])
+def test_udp_is_asked_where_tcp_is_not_to_be_had(address: str, names: Names) -> None:
+    with portmapper(prepare=WITHOUT.format("^tcp")) as there:
+        assert ask(there.namespace, address, names) == ["111/udp portmapper"]
+
+
+def test_udp_is_asked_where_tcp_is_filtered(names: Names) -> None:
+    with portmapper(prepare=FILTER.format("tcp dport 111 drop")) as there:
+        found = ask(there.namespace, IPV4, names)
+        assert found == ["111/tcp portmapper", "111/udp portmapper"]
+
+
+def test_a_list_too_long_for_a_datagram_is_asked_by_an_older_version(names: Names) -> None:
+    with portmapper(prepare=FILTER.format("ip daddr 192.0.2.7 tcp dport 111 drop")) as there:
+        for program in range(400000, 400200):
+            there.register_port(program, 1, UDP, program - 390000)
+        found = ask(there.namespace, IPV4, names)
+    assert found[2:] == [f"{n - 390000}/udp RPC_{n}" for n in range(400000, 400200)]
+
+
+@pytest.mark.parametrize("address", [IPV4, IPV6, LINK_LOCAL])
+def test_a_portmapper_on_loopback_only_is_asked_there(address: str, names: Names) -> None:
+    with portmapper(*LOOPBACK) as there:
+        there.register_port(100003, 3, TCP, 2049)
+        there.register(100003, 3, "tcp6", "::.8.1")
+        # The portmapper itself is registered too, but not for this address.
+        assert ask(there.namespace, address, names) == ["2049/tcp nfs"]
+
+
+def test_a_portmapper_without_ipv6_is_asked_over_ipv4(names: Names) -> None:
+    with portmapper(prepare=WITHOUT.format("6")) as there:
+        there.register_port(100003, 3, TCP, 2049)
+        there.register(100005, 3, "tcp6", "::.2.123")
+        assert ask(there.namespace, IPV6, names) == ["635/tcp mountd"]
+
+
+def test_a_portmapper_that_serves_loopback_only_is_asked_there(names: Names) -> None:
+    with portmapper(prepare=DENY.format("rpcbind: ALL EXCEPT 127.0.0.1")) as there:
+        found = ask(there.namespace, IPV4, names)
+        assert found == ["111/tcp portmapper", "111/udp portmapper"]
+
+
+def test_a_portmapper_that_serves_nobody_is_named(names: Names) -> None:
+    with portmapper(prepare=DENY.format("rpcbind: ALL")) as there:
+        text = reason(there.namespace, IPV4, names)
+        assert text == "portmapper on 192.0.2.7 refused to answer: access denied"
+
+
+def test_a_hung_portmapper_is_given_up_after_two_seconds(names: Names) -> None:
+    with portmapper() as there:
+        there.namespace.run(f"kill -STOP {there.pid}")
+        text = reason(there.namespace, IPV4, names)
+        assert text == "portmapper on 192.0.2.7 did not answer within 2 s"
+
+
+def test_the_deadline_of_the_caller_comes_first(names: Names) -> None:
+    with portmapper() as there:
+        text = reason(there.namespace, IPV4, names, seconds=-1)
+        assert text == "portmapper on 192.0.2.7 did not answer within 0 s"
+
+
+@pytest.mark.parametrize("address", [IPV4, IPV6, LINK_LOCAL, "127.0.0.1", "::1"])
+def test_an_absent_portmapper_is_sought_on_the_interface_and_on_loopback_only(
+    address: str, names: Names
+) -> None:
+    host = address.partition("%")[0]
+    with namespace() as there:
+        there.run(
+            "nft add table inet watch\n"
+            "nft add counter inet watch asked\n"
+            "nft add counter inet watch stray\n"
+            "nft add chain inet watch output '{ type filter hook output priority 0; }'\n"
+            "nft add rule inet watch output meta l4proto != '{ tcp, udp }' accept\n"
+            "nft add rule inet watch output th sport 111 accept\n"
+            f"nft add rule inet watch output {'ip6' if ':' in host else 'ip'} daddr {host}"
+            " th dport 111 counter name asked accept\n"
+            "nft add rule inet watch output ip daddr 127.0.0.1 th dport 111 accept\n"
+            "nft add rule inet watch output ip6 daddr ::1 th dport 111 accept\n"
+            "nft add rule inet watch output counter name stray"
+        )
+        assert reason(there, address, names) == f"portmapper on {host} refused the connection"
+        assert "packets 2 " in there.run("nft list counter inet watch asked")
+        assert "packets 0 " in there.run("nft list counter inet watch stray")
+
+
+@contextlib.contextmanager
+def fake(there: Namespace, behaviour: Behaviour, address: str = IPV4) -> Iterator[None]:
+    """A portmapper over TCP that treats each connection in its own way."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            # The other end gives up some day, and may leave bytes unread.
+            with connection, contextlib.suppress(ConnectionError):
+                behaviour(connection)
+
+    with there.entered():
+        listener = socket.create_server((address, PORT), family=family)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+
+
+def read_call(connection: socket.socket) -> tuple[int, int]:
+    """The xid and the version of a call, whose 10 numbers come as one fragment."""
+    header, xid, *_, version, _, _, _, _, _ = struct.unpack(
+        ">11I", connection.recv(44, socket.MSG_WAITALL)
+    )
+    assert header == 1 << 31 | 40
+    return xid, version
+
+
+def accepted(xid: int, *results: int) -> bytes:
+    """A reply with an accept status and what follows it, as a record."""
+    numbers = (xid, 1, 0, 0, 0, *results)
+    return struct.pack(f">{len(numbers) + 1}I", 1 << 31 | 4 * len(numbers), *numbers)
+
+
+def say_nothing(connection: socket.socket) -> None:
+    connection.recv(44, socket.MSG_WAITALL)
+    connection.recv(1)
+
+
+def drip(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    for octet in accepted(xid, 0, *itertools.repeat(1, 1000)):
+        connection.sendall(bytes([octet]))
+        time.sleep(0.01)
+
+
+def send_empty_fragments(connection: socket.socket) -> None:
+    read_call(connection)
+    while True:
+        connection.sendall(bytes(4))
+
+
+def send_an_endless_list(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(struct.pack(">7I", 24, xid, 1, 0, 0, 0, 0))
+    while True:
+        connection.sendall(struct.pack(">6I", 20, 1, 400000, 0, 0, 0) * 1000)
+
+
+def announce_a_huge_fragment(connection: socket.socket) -> None:
+    read_call(connection)
+    connection.sendall(b"\xff\xff\xff\xff")
+    connection.recv(1)
+
+
+def speak_http(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    connection.recv(1)
+
+
+def answer_another_call(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(accepted(xid ^ 1, 0, 0))
+
+
+def end_the_reply_too_soon(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(accepted(xid, 0, 1, 400000))
+
+
+def answer_twice(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(accepted(xid, 0, 0) * 2)
+
+
+def hang_up(connection: socket.socket) -> None:
+    read_call(connection)
+
+
+def hang_up_at_once(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close_half(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(accepted(xid, 0, 0)[:-1])
+    connection.shutdown(socket.SHUT_WR)
+    connection.recv(1)
+
+
+def have_no_portmapper(connection: socket.socket) -> None:
+    xid, _ = read_call(connection)
+    connection.sendall(accepted(xid, 1))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "text"),
+    [
+        (say_nothing, "did not answer within 0.3 s"),
+        (drip, "did not answer within 0.3 s"),
+        (send_empty_fragments, "sent garbage: more than 1024 fragments"),
+        (send_an_endless_list, "sent garbage: more than 1024 fragments"),
+        (announce_a_huge_fragment, "sent garbage: more than 1048576 bytes"),
+        (speak_http, "sent garbage: more than 1048576 bytes"),
+        (answer_another_call, "sent garbage: reply to another call"),
+        (end_the_reply_too_soon, "sent garbage: cut short"),
+        (answer_twice, "sent garbage: more than one reply"),
+        (hang_up, "closed the connection before it had answered"),
+        (hang_up_at_once, "closed the connection before it had answered"),
+        (close_half, "closed the connection before it had answered"),
+        (have_no_portmapper, "refused to answer: program unavailable"),
+    ],
+)
+def test_a_misbehaving_portmapper_is_given_up_with_the_reason(
+    behaviour: Behaviour, text: str, names: Names
+) -> None:
+    with namespace() as there, fake(there, behaviour):
+        assert reason(there, IPV4, names, seconds=0.3) == f"portmapper on 192.0.2.7 {text}"
+
+
+def test_a_portmapper_that_accepts_no_connection_is_named(names: Names) -> None:
+    with namespace() as there:
+        with there.entered():
+            listener = socket.create_server((IPV4, PORT), backlog=0)
+            waiting = socket.create_connection((IPV4, PORT))
+        with listener, waiting:
+            assert reason(there, IPV4, names) == "portmapper on 192.0.2.7 accepts no connection"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"", "sent garbage: cut short"),
+        (bytes(65507), "sent garbage: no reply"),
+        (None, "did not answer within 0.3 s"),
+    ],
+)
+def test_a_misbehaving_portmapper_over_udp_is_given_up_with_the_reason(
+    answer: bytes | None, text: str, names: Names
+) -> None:
+    def serve() -> None:
+        call, client = server.recvfrom(100)
+        if answer is not None:
+            server.sendto(call[:4] + answer[4:], client)
+
+    with namespace() as there:
+        with there.entered():
+            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with server:
+            server.settimeout(10)
+            server.bind((IPV4, PORT))
+            thread = threading.Thread(target=serve)
+            thread.start()
+            assert reason(there, IPV4, names, seconds=0.3) == f"portmapper on 192.0.2.7 {text}"
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("listens", "address", "found"),
+    [
+        (IPV4, IPV4, ["2049/tcp nfs", "2049/udp nfs"]),
+        ("127.0.0.1", IPV4, ["2049/tcp nfs", "2049/udp nfs"]),
+        ("127.0.0.1", IPV6, []),
+    ],
+)
+def test_a_portmapper_of_version_2_is_asked_after_the_newer_versions(
+    listens: str, address: str, found: list[str], names: Names
+) -> None:
+    asked: list[int] = []
+
+    def speak_version_2(connection: socket.socket) -> None:
+        xid, version = read_call(connection)
+        asked.append(version)
+        nfs = (1, 100003, 3, TCP, 2049, 1, 100003, 3, UDP, 2049, 0)
+        connection.sendall(accepted(xid, 0, *nfs) if version == 2 else accepted(xid, 2, 2, 2))
+
+    with namespace() as there, fake(there, speak_version_2, listens):
+        assert ask(there, address, names) == found
+    assert asked == [4, 3, 2]
