@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from check_portcheck import __version__, guard
+from check_portcheck.config import ConfigError, ConfigFile, Format, parse
 from check_portcheck.model import State
-from check_portcheck.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from check_portcheck.config import ConfigFile
-    from check_portcheck.interfaces import Chosen
-    from check_portcheck.scan import Scan
 
 _LARGEST_FILE = 16 * 1024 * 1024
 _DEFAULT_TIMEOUT = 10.0
@@ -49,7 +46,7 @@ _OPTIONS = (
     ("--interface", "ADDR[,ADDR...]", "addresses to scan, or all; repeatable"),
     ("--device", "NAME[,NAME...]", "devices to scan; repeatable"),
     ("--no-official", None, "leave out the host's official name"),
-    ("--udp", "[BOOL]", "scan UDP too (yes)"),
+    ("--udp", "BOOL?", "scan UDP too (yes)"),
     ("--no-udp", None, "scan TCP only"),
     ("--interval", "SECONDS", "age up to which a result in --state is reused (300)"),
     ("--state", "FILE", "remember results between runs"),
@@ -61,18 +58,22 @@ _OPTIONS = (
     ("--check-config", None, "print the effective settings, scan nothing"),
     ("-v --verbose", None, "tell more, up to -vvv"),
 )
-"""Names, what stands for the value (None: a flag; in brackets: may be left out), help."""
+"""Names, what stands for the value (None: a flag; with ?: it may be left out), help."""
 
 
 class _TextError(Exception):
-    """The command line asks for a text, or deserves one, and nothing else."""
+    """The command line asks for a text and nothing else: help, version."""
+
+
+class _UsageError(Exception):
+    """The command line is wrong; the text says how."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with the plugin guidelines' manners: text on standard output, exit code 3."""
+    """argparse without its exit codes, which would be 2 and 0: CRITICAL and OK."""
 
     def error(self, message: str) -> NoReturn:
-        raise _TextError(f"PORTCHECK UNKNOWN - {clean(message)} (see check_portcheck --help)\n")
+        raise _UsageError(message)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         del status
@@ -103,16 +104,32 @@ class _Record(argparse.Action):
 def main() -> NoReturn:
     """Run the plugin on sys.argv; does not return."""
     began = time.monotonic()
+    arguments = sys.argv[1:]
+    form = next((form for form in Format if _asks_for(form, arguments)), Format.NAGIOS)
     try:
-        options = _options(sys.argv[1:])
-        seconds = _timeout(options)
+        options = _options(arguments)
     except _TextError as text:
         guard.finish(str(text), State.UNKNOWN)
-    guard.run(lambda: _work(options, began + seconds * (1 - _MARGIN)), seconds)
+    except _UsageError as wrong:
+        guard.finish(*_unknown(f"{wrong} (see check_portcheck --help)", form))
+    seconds = _timeout(options)
+    end = began + seconds * (1 - _MARGIN)
+    guard.run(lambda: _work(options, form, end), seconds, lambda why: _unknown(why, form))
+
+
+def _asks_for(form: Format, arguments: Sequence[str]) -> bool:
+    """Whether the arguments, right or wrong, ask for a format; errors are told in it too."""
+    return f"--format={form}" in arguments or ("--format", form) in pairwise(arguments)
+
+
+def _unknown(reason: str, form: Format) -> tuple[str, int]:
+    from check_portcheck import formats
+
+    return formats.unknown(reason, form)
 
 
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Option and value of each argument, in order; raises _TextError for help and misuse."""
+    """Option and value of each argument, in order; raises _TextError or _UsageError."""
     verbose = "--verbose"
     parser = _parser()
     options: list[tuple[str, str]] = parser.parse_args(arguments).options
@@ -130,43 +147,23 @@ def _timeout(options: Sequence[tuple[str, str]]) -> float:
     return seconds if 0 < seconds <= _LONGEST_TIMEOUT else _DEFAULT_TIMEOUT
 
 
-def _work(options: Sequence[tuple[str, str]], end: float) -> tuple[str, int]:
+def _work(options: Sequence[tuple[str, str]], form: Format, end: float) -> tuple[str, int]:
     """The check itself, in the guarded process: text and exit code."""
-    from check_portcheck import config, conflicts, interfaces
+    from check_portcheck import run
+    from check_portcheck.interfaces import InterfaceError
     from check_portcheck.names import Names
-    from check_portcheck.policy import Policy
-    from check_portcheck.scan import Scan
 
     names = Names()
     try:
         files = [_read(value) for option, value in options if option == "--config" and value]
-        settings = config.parse(files, [each for each in options if each[0] != "--config"], names)
-        if not settings.active:
-            return "PORTCHECK OK - inactive (PortCheckActive = no)\n", State.OK
-        chosen = interfaces.resolve(
-            settings.interfaces, settings.devices, official=settings.official
-        )
-    except (config.ConfigError, interfaces.InterfaceError) as wrong:
-        return _misuse(wrong.errors)
-    unscanned = conflicts.unscanned(settings.rules, chosen.interfaces, chosen.absent_devices)
-    if unscanned:
-        return _misuse(unscanned)
-    if settings.check_config:
-        return config.effective(settings), State.OK
-    task = Scan(settings, chosen.interfaces, Policy(settings.rules), names, end)
-    return _checked(task, chosen)
-
-
-def _checked(task: Scan, chosen: Chosen) -> tuple[str, int]:
-    from check_portcheck import formats, plugin
-
-    check = plugin.check(task, chosen)
-    return formats.nagios(check), check.exitcode
+        others = [each for each in options if each[0] != "--config"]
+        return run.run(parse(files, others, names), names, end)
+    except (ConfigError, InterfaceError) as wrong:
+        more = f" (and {len(wrong.errors) - 1} more)" if len(wrong.errors) > 1 else ""
+        return _unknown("\n".join([wrong.errors[0] + more, *wrong.errors[1:]]), form)
 
 
 def _read(path: str) -> ConfigFile:
-    from check_portcheck.config import ConfigError, ConfigFile
-
     try:
         with Path(path).open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
@@ -180,13 +177,6 @@ def _read(path: str) -> ConfigFile:
         raise ConfigError([f"{path}:{line}: not UTF-8"]) from broken
 
 
-def _misuse(errors: Sequence[str]) -> tuple[str, int]:
-    """All errors, the first of them in the status line."""
-    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-    lines = [f"PORTCHECK UNKNOWN - {clean(errors[0])}{more}", *map(clean, errors[1:])]
-    return "\n".join(lines) + "\n", State.UNKNOWN
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="check_portcheck",
@@ -198,9 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(options=[])
     for names, metavar, text in _OPTIONS:
-        nargs = 0 if metavar is None else "?" if metavar.startswith("[") else None
+        nargs = 0 if metavar is None else "?" if metavar.endswith("?") else None
+        shown = metavar and metavar.rstrip("?")
         parser.add_argument(
-            *names.split(), action=_Record, dest="options", metavar=metavar, nargs=nargs, help=text
+            *names.split(), action=_Record, dest="options", metavar=shown, nargs=nargs, help=text
         )
     parser.add_argument("-h", "--help", action="help", help="this text")
     version = f"check_portcheck {__version__}\n"

@@ -235,8 +235,8 @@ class _Reader:
             return [f"the character {strange!r} cannot stand here"]
         comment = _COMMENT.search(text)
         if comment:
-            value, rest = text[: comment.start()], text[comment.end() - 1 :]
-            errors = self._take(entry, value, place) if value.strip() else []
+            before, rest = text[: comment.start()], text[comment.end() - 1 :]
+            errors = self._take(entry, before, place) if before.strip() else []
             return [*errors, f"{quoted(rest)} is no comment: that needs a line of its own"]
         if entry.kind:
             rules, errors = grammar.rules(entry.kind, text, place, self._names)

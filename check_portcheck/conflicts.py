@@ -13,12 +13,13 @@ from check_portcheck.model import Interface, Port, Protocol
 from check_portcheck.policy import ANY_INTERFACE, Kind, PortRange, RpcProgram, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from check_portcheck.policy import InterfacePattern, Item, OwnerPattern
 
 _PORTMAPPER = 100000
 _PORTMAPPER_PORT = 111  # the one RPC program with a port of its own (RFC 1833, 3)
+_EVERY_PATTERN = ""
 _SHOWN = 8
 """Scanned interfaces that one message names."""
 
@@ -33,7 +34,7 @@ def contradictions(
     """
     rules = tuple(rules)
     errors = list(_repeated(rules))
-    skipped = _Skipped(rules)
+    skipped = _SkippedByPattern(rules)
     for rule in rules:
         if rule.kind is not Kind.REQUIRED:
             continue
@@ -44,7 +45,7 @@ def contradictions(
             reason = f"is below the lowest port, {lowest} by {places['lowest']}"
         elif port and port.number > highest:
             reason = f"is above the highest port, {highest} by {places['highest']}"
-        elif port and (skip := skipped.directly(rule.where.text, port)):
+        elif port and (skip := skipped.directly(rule, port)):
             reason = f"is skipped by {skip.place}"
         else:
             continue
@@ -99,64 +100,67 @@ def _repeated(rules: Iterable[Rule]) -> Iterator[str]:
 
 def _skipped_here(rules: Iterable[Rule], matched: Mapping[str, list[Interface]]) -> Iterator[str]:
     """Required rules that a skip rule defeats which names the same interface in another way."""
-    skipped = _Skipped(rules)
-    skipping: defaultdict[Interface, list[str]] = defaultdict(list)
-    for text in skipped.patterns - {ANY_INTERFACE.text}:
-        for interface in matched[text]:
-            skipping[interface].append(text)
+    by_pattern = _SkippedByPattern(rules)
+    by_interface = _Skipped(
+        (interface, rule)
+        for rule in rules
+        if rule.kind is Kind.SKIP
+        for interface in matched[rule.where.text]
+    )
     for rule in rules:
         port = _needed(rule)
-        if rule.kind is not Kind.REQUIRED or port is None or rule.where == ANY_INTERFACE:
+        if rule.kind is not Kind.REQUIRED or port is None or by_pattern.directly(rule, port):
             continue
-        others = {text for each in matched[rule.where.text] for text in skipping[each]}
-        for text in sorted(others - {rule.where.text}):
-            skip = skipped.find(text, port)
-            if skip:
-                yield f"{rule.place}: {_named(rule)} is skipped by {skip.place} ({skip.where})"
-                break
+        skips = (by_interface.find(interface, port) for interface in matched[rule.where.text])
+        skip = next(filter(None, skips), None)
+        if skip:
+            yield f"{rule.place}: {_named(rule)} is skipped by {skip.place} ({skip.where})"
 
 
 class _Skipped:
-    """The skip rules, in a form in which the one that covers a port is found at once."""
+    """Skip rules by some key, in a form in which the one that covers a port is found at once."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        ranges: defaultdict[tuple[str, Protocol], list[tuple[int, int, Rule]]] = defaultdict(list)
-        for rule in rules:
-            if rule.kind is Kind.SKIP and isinstance(rule.item, PortRange):
-                entry = (rule.item.lowest, rule.item.highest, rule)
-                ranges[rule.where.text, rule.item.protocol].append(entry)
-                ranges["", rule.item.protocol].append(entry)
-        self.patterns = {text for text, _ in ranges if text}
-        """The interfaces that skip rules name."""
-        self._reaching = {key: _reaching(entries) for key, entries in ranges.items()}
+    def __init__(self, keyed: Iterable[tuple[Hashable, Rule]]) -> None:
+        ranges: defaultdict[tuple[Hashable, Protocol], list[Rule]] = defaultdict(list)
+        for key, rule in keyed:
+            ranges[key, rule.item.protocol].append(rule)
+        self._reaching = {key: _reaching(found) for key, found in ranges.items()}
 
-    def directly(self, text: str, port: Port) -> Rule | None:
-        """A rule that covers the port and names the interface *text*, or one of them is any."""
-        if text == ANY_INTERFACE.text:
-            return self.find("", port)
-        return self.find(text, port) or self.find(ANY_INTERFACE.text, port)
-
-    def find(self, text: str, port: Port) -> Rule | None:
-        """A rule for the interface *text*, the empty one for all, that covers the port."""
-        if (text, port.protocol) not in self._reaching:
+    def find(self, key: Hashable, port: Port) -> Rule | None:
+        """A rule under *key* that covers the port."""
+        if (key, port.protocol) not in self._reaching:
             return None
-        lowest, reaching = self._reaching[text, port.protocol]
+        lowest, reaching = self._reaching[key, port.protocol]
         index = bisect_right(lowest, port.number) - 1
         if index < 0 or reaching[index][0] < port.number:
             return None
         return reaching[index][1]
 
 
-def _reaching(
-    entries: list[tuple[int, int, Rule]],
-) -> tuple[list[int], list[tuple[int, Rule]]]:
+class _SkippedByPattern(_Skipped):
+    """Skip rules by the interface that they name."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        skips = [rule for rule in rules if rule.kind is Kind.SKIP]
+        super().__init__((key, rule) for rule in skips for key in (rule.where.text, _EVERY_PATTERN))
+
+    def directly(self, required: Rule, port: Port) -> Rule | None:
+        """A rule that covers the port and names the same interface, or one of them names any."""
+        text = required.where.text
+        if text == ANY_INTERFACE.text:
+            return self.find(_EVERY_PATTERN, port)
+        return self.find(text, port) or self.find(ANY_INTERFACE.text, port)
+
+
+def _reaching(skips: Iterable[Rule]) -> tuple[list[int], list[tuple[int, Rule]]]:
     """Where each range begins, in order, and how far those up to there reach, with the rule."""
-    entries.sort(key=lambda entry: entry[0])
+    ranges = [(rule.item, rule) for rule in skips if isinstance(rule.item, PortRange)]
+    ranges.sort(key=lambda entry: entry[0].lowest)
     furthest: list[tuple[int, Rule]] = []
-    for _, highest, rule in entries:
-        further = not furthest or highest > furthest[-1][0]
-        furthest.append((highest, rule) if further else furthest[-1])
-    return [entry[0] for entry in entries], furthest
+    for item, rule in ranges:
+        further = not furthest or item.highest > furthest[-1][0]
+        furthest.append((item.highest, rule) if further else furthest[-1])
+    return [item.lowest for item, _ in ranges], furthest
 
 
 def _needed(required: Rule) -> Port | None:

@@ -34,7 +34,7 @@ _V4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 _HIGHEST_PROGRAM = 2**32 - 1  # RFC 5531, 9
 _LENGTH = 15  # IFNAMSIZ of linux/if.h without the final NUL
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
-_DEVICE = re.compile(r"[^/:\s]+(:[^/:\s]+)?")  # a colon begins the label of an alias
+_DEVICE = re.compile(r"[^][*/:\s]+(:[^][*/:\s]+)?")  # a colon begins the label of an alias
 _VLAN = re.compile(r"[^.]*[^.0-9][^.]*(\.[0-9]+){1,2}(:.+)?")  # eth0.100, but no host.example
 
 
@@ -48,19 +48,21 @@ def rules(kind: Kind, text: str, place: str, names: Names) -> tuple[list[Rule], 
     items = tokens(text)
     if not items:
         return [], ["no port"]
-    where, errors = ANY_INTERFACE, []
+    found: list[Rule] = []
+    errors: list[str] = []
+    where: InterfacePattern | None = None
     try:
         where = _take_interface(kind, items)
     except TokenError as error:
         errors.append(str(error))
-    found: list[Rule] = []
     for token in items:
         try:
             item, owner = _item(kind, token, names)
         except TokenError as error:
             errors.append(str(error))
         else:
-            found.append(Rule(kind, where, item, owner, place))
+            if where:
+                found.append(Rule(kind, where, item, owner, place))
     return found, errors
 
 
@@ -190,6 +192,8 @@ def address_or_all(text: str) -> str:
     """An address as above, or ``all``."""
     if text.lower() == "all":
         return "all"
+    if text == ANY_INTERFACE.text:
+        raise TokenError(f"{quoted(text)} is for lists: every address is all")
     if _is_device(text) and not _is_dotted(text):
         raise TokenError(f"{quoted(text)} is no IP address (devices: PortCheckDevice, --device)")
     return address(text)
@@ -237,7 +241,7 @@ def _packed(text: str) -> bytes | None:
 
 
 def _is_device(name: str) -> bool:
-    """Whether the kernel could have such a device or label (dev_valid_name, net/core/dev.c)."""
+    """Whether it can be a device or a label (dev_valid_name in net/core/dev.c), and no pattern."""
     reserved = (".", "..", "all", "default")  # the last two: sysctl_dev_name_is_allowed
     fits = len(name.encode(errors="replace")) <= _LENGTH
     return fits and name not in reserved and bool(_DEVICE.fullmatch(name))

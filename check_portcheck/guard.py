@@ -27,10 +27,15 @@ class _StoppedError(Exception):
     """A signal asked for the end; its name is the text."""
 
 
-def run(work: Callable[[], tuple[str, int]], seconds: float) -> NoReturn:
+def run(
+    work: Callable[[], tuple[str, int]],
+    seconds: float,
+    unknown: Callable[[str], tuple[str, int]],
+) -> NoReturn:
     """Print the text that *work* gives and exit with its code, or say after *seconds* why not.
 
-    *work* runs in a child process; it has no standard error of its own.
+    *work* runs in a child process, whose standard error is read for the reason when it fails.
+    *unknown* makes text and exit code of such a reason.
     """
     _open_standard_streams()
     output, output_inlet = os.pipe()
@@ -56,7 +61,7 @@ def run(work: Callable[[], tuple[str, int]], seconds: float) -> NoReturn:
     _end(child)
     if written and written[0] <= _UNKNOWN:
         finish(bytes(written[1:]).decode(), written[0])
-    finish(f"PORTCHECK UNKNOWN - {reason}\n", _UNKNOWN)
+    finish(*unknown(reason))
 
 
 def finish(text: str, code: int) -> NoReturn:
@@ -112,11 +117,10 @@ def _end(child: int) -> None:
 
 
 def _last_line(complaint: bytearray) -> str:
-    """What a traceback ends with, fit for a status line."""
+    """What a traceback ends with."""
     lines = complaint.decode(errors="replace").strip().splitlines()
     text = lines[-1] if lines else "the check ended without a result"
-    cleaned = "".join(c if c.isprintable() and c != "|" else "?" for c in text)
-    return cleaned[:_LONGEST_REASON]
+    return text[:_LONGEST_REASON]
 
 
 def _make_group(child: int) -> None:

@@ -47,39 +47,36 @@ def resolve(addresses: Sequence[Choice], devices: Sequence[Choice], *, official:
     Raises InterfaceError where an address is not this machine's or nothing is left to scan.
     """
     own = own_interfaces()
-    errors: list[str] = []
     notes: list[str] = []
-    found: list[Interface] = []
     name = socket.gethostname()
-    if official:
-        found += _official(name, own, notes)
+    by_name = list(_official(name, own, notes)) if official else []
+    found = [*by_name]
+    errors: list[str] = []
     for choice in addresses:
         matching = list(_of_address(choice, own))
         found += matching
         if not matching:
             errors.append(f"{choice.place}: {choice.name} is not an address of this machine")
-    absent: list[Choice] = []
+    failures: dict[str, Failure] = {}
     for choice in devices:
         matching = [each for each in own if choice.name in (each.device, each.label)]
         found += [_chosen(each, choice.name, choice.place) for each in matching]
         if not matching:
-            absent.append(choice)
-    failures = tuple(
-        Failure(f"device {each.name} ({each.place}) does not exist or has no address")
-        for each in absent
-    )
+            reason = f"device {choice.name} ({choice.place}) does not exist or has no address"
+            failures.setdefault(choice.name, Failure(reason))
     if not found and not errors:
-        errors += [*notes, *(failure.reason for failure in failures)] or ["no interface chosen"]
+        errors += [*notes, *(failure.reason for failure in failures.values())]
+        errors = errors or ["no interface is chosen: --interface, --device"]
     if errors:
         raise InterfaceError(errors)
     interfaces = _merged(found)
-    if official and all(interface.loopback for interface in interfaces):
-        scanned = ", ".join(interface.address for interface in interfaces)
+    if by_name and all(interface.loopback for interface in interfaces):
+        loopback = ", ".join(dict.fromkeys(interface.address for interface in by_name))
         notes.append(
-            f"only loopback is scanned: official name {name} is {scanned}; "
+            f"only loopback is scanned: official name {name} is {loopback}; "
             "--device NAME or --interface all adds other addresses"
         )
-    return Chosen(interfaces, tuple(each.name for each in absent), failures, tuple(notes))
+    return Chosen(interfaces, tuple(failures), tuple(failures.values()), tuple(notes))
 
 
 def own_interfaces() -> list[Interface]:

@@ -44,11 +44,13 @@ class Look:
     coverage: Coverage
 
 
-def look(method: Method, wanted: Mapping[Target, Sequence[int]], until: float) -> Look:
+def look(
+    method: Method, wanted: Mapping[Target, Sequence[int]], until: float, start: int | None = None
+) -> Look:
     """The open services among the wanted ports; what takes longer than *until* is left out.
 
-    *until* is as of time.monotonic(). Raises SocketTableError or SweepError where nothing could
-    be learnt.
+    *until* is as of time.monotonic(); *start* is where an earlier run stopped (Coverage.resume).
+    Raises SocketTableError or SweepError where nothing could be learnt.
     """
     table = () if method is Method.PROBE else sockettable.read()
     services: list[OpenService] = []
@@ -68,22 +70,31 @@ def look(method: Method, wanted: Mapping[Target, Sequence[int]], until: float) -
     total = sum(len(ports) for ports in wanted.values())
     if not blocks:
         return Look(tuple(services), (), Coverage(ports=total, probed=total))
+    # Runs that cannot probe all of it shall probe another part each time.
+    first = (int.from_bytes(os.urandom(4), "big") if start is None else start) % len(blocks)
     now = time.monotonic()
     results = sweep.run(
-        _rotated(blocks), now + (until - now) * _PROBE_SHARE, now + (until - now) * _LOOKUP_SHARE
+        blocks[first:] + blocks[:first],
+        now + (until - now) * _PROBE_SHARE,
+        now + (until - now) * _LOOKUP_SHARE,
     )
     answered, unanswered, filtered = _settle(results, complete=method is Method.FULL)
     looked_up = sum(result.looked_up for result in results)
     untracked = sum(result.untracked for result in results)
-    unprobed = looked_up + untracked + sum(len(result.left) for result in results)
-    coverage = Coverage(total, total - unprobed, looked_up, filtered, untracked)
-    return Look((*services, *answered), tuple(unanswered), coverage)
-
-
-def _rotated(blocks: list[sweep.Block]) -> list[sweep.Block]:
-    """The blocks from a random one on: runs that cannot do all do another part each time."""
-    start = int.from_bytes(os.urandom(4), "big") % len(blocks)
-    return blocks[start:] + blocks[:start]
+    left = sum(len(result.left) for result in results)
+    done = next((n for n, each in enumerate(results) if each.unprobed), 0)
+    return Look(
+        (*services, *answered),
+        tuple(unanswered),
+        Coverage(
+            ports=total,
+            probed=total - looked_up - untracked - left,
+            looked_up=looked_up,
+            filtered=filtered,
+            untracked=untracked,
+            resume=(first + done) % len(blocks),
+        ),
+    )
 
 
 def _settle(

@@ -35,6 +35,11 @@ class State(enum.IntEnum):
     CRITICAL = 2
     UNKNOWN = 3
 
+    @property
+    def rank(self) -> int:
+        """How bad it is: what was found is never hidden by what could not be seen."""
+        return (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL).index(self)
+
 
 class Severity(enum.StrEnum):
     """Samhain's severities, least first."""
@@ -260,6 +265,8 @@ class Coverage:
     """Probed ports that stayed silent and have no socket."""
     untracked: int = 0
     """UDP ports left unprobed so that connection tracking keeps room."""
+    resume: int = 0
+    """Where the next run should begin to probe so that repeated runs cover everything."""
 
 
 @dataclass(frozen=True, slots=True)

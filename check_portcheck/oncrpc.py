@@ -26,7 +26,7 @@ VERSIONS = (4, 3, 2)
 """Versions of the program, newest first: 4 and 3 are rpcbind's, 2 is the portmapper's."""
 
 LARGEST_RECORD = 1 << 20
-"""Bytes of one reply; a busy NFS server's has 5,000."""
+"""Bytes of one reply; that of an NFS server has a few thousand."""
 MOST_FRAGMENTS = 1024
 MOST_ENTRIES = 10_000
 LONGEST_STRING = 9000

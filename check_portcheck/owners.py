@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the machine's own pid namespace (PROC_PID_INIT_INO, linux/proc_ns.h)."""
+_TIME_LIMIT = "time limit"
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 _CONTAINER = re.compile(r"(?:^|[-:])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$")
 """``docker-ID.scope``, ``libpod-ID.scope``, ``cri-containerd-ID.scope``, ``/docker/ID``."""
@@ -57,19 +58,19 @@ def script(process: Process) -> str | None:
 
     None for other programs, for program text on the command line, and where it cannot be told.
     """
-    options = _interpreter_options(process) or {}
-    arguments = iter(process.command[1:] if options else ())
-    for argument in arguments:
+    options = _interpreter_options(process)
+    runs, valued, inline = options or ((), (), ())
+    arguments = iter(process.command[1:])
+    for argument in arguments if options else ():
         option = argument
-        if option not in options and _CLUSTER.fullmatch(option):
+        if option not in (*runs, *valued) and _CLUSTER.fullmatch(option):
             option = "-" + option[-1]  # the one that may take the next argument: bash -euo
-        kind = options.get(option)
-        if kind == "runs":
+        if option in runs:
             following = next(arguments, "")
             return f"{option} {following}" if following else None
-        if kind == "valued":
+        if option in valued:
             next(arguments, None)
-        elif kind == "inline" or argument in ("", "-"):
+        elif option in ("", "-", *inline):
             return None
         elif argument == "--":
             return next(arguments, None) or None
@@ -122,7 +123,7 @@ def _look(sockets: Collection[Socket], deadline: float) -> tuple[dict[Socket, Ow
     processes: dict[int, Process | None] = {}
     for pid in sorted(set().union(*pids.values())):
         if time.monotonic() > deadline:
-            gap = "time limit"
+            gap = _TIME_LIMIT
             break
         try:
             processes[pid] = _process(pid)
@@ -133,7 +134,9 @@ def _look(sockets: Collection[Socket], deadline: float) -> tuple[dict[Socket, Ow
         if held := pids.get(f"socket:[{socket.inode}]"):
             known = [process for pid in held if (process := processes.get(pid))]
             known.sort(key=lambda process: (process.started or 0.0, process.pid))
-            unseen = gap or (None if known else "holder ended meanwhile")
+            # A process that may not be examined shares a socket with others only by exception.
+            complete = known and gap != _TIME_LIMIT
+            unseen = None if complete else gap or "holder ended meanwhile"
             owners[socket] = Owner(_user(socket.uid), tuple(known), unseen=unseen)
     return owners, gap
 
@@ -151,7 +154,7 @@ def _walk(links: Collection[str], deadline: float) -> tuple[dict[str, set[int]],
                 if link in links:
                     holders[link].add(int(pid))
                 if time.monotonic() > deadline:
-                    return holders, "time limit"
+                    return holders, _TIME_LIMIT
         except PermissionError:
             gap = gap or _refused()
         except (FileNotFoundError, ProcessLookupError):
@@ -267,33 +270,24 @@ def _user(uid: int | None) -> str | None:
         return str(uid)
 
 
-def _options(runs: str, valued: str, inline: str) -> dict[str, str]:
-    """Options before a script: the next argument is what runs, or a value; or there is no script.
-
-    *inline* ones say that the program is on the command line itself or on standard input.
-    """
-    kinds = {"runs": runs, "valued": valued, "inline": inline}
-    return {option: kind for kind, options in kinds.items() for option in options.split()}
-
-
-_SHELL = _options("", "-o -O --rcfile --init-file", "-c -s")
-_PYTHON = _options("-m", "-W -X --check-hash-based-pycs", "-c")
-_NODE = _options("", "-r -C --require --import --loader --conditions", "-e -p --eval --print")
-_INTERPRETERS = {
-    **dict.fromkeys(("sh", "ash", "bash", "dash", "ksh", "zsh"), _SHELL),
-    **dict.fromkeys(("python", "pypy"), _PYTHON),
-    **dict.fromkeys(("node", "nodejs"), _NODE),
-    "perl": _options("", "-I", "-e -E"),
-    "ruby": _options("", "-I -r -C -E", "-e"),
-    "php": _options("-f -S", "-c -d -t -z", "-r -R -B"),
-    "java": _options(
-        "-jar -m --module", "-cp -classpath --class-path -p --module-path --add-modules", ""
-    ),
+_OPTIONS = {
+    "sh ash bash dash ksh zsh": ("", "-o -O --rcfile --init-file", "-c -s"),
+    "python pypy": ("-m", "-W -X --check-hash-based-pycs", "-c"),
+    "perl": ("", "-I", "-e -E"),
+    "ruby": ("", "-I -r -C -E", "-e"),
+    "node nodejs": ("", "-r -C --require --import --loader --conditions", "-e -p --eval --print"),
+    "php": ("-f -S", "-c -d -t -z", "-r -R -B"),
+    "java": ("-jar -m --module", "-cp -classpath --class-path -p --module-path --add-modules", ""),
 }
+"""Interpreters, and those of their options that decide where a script stands.
+
+After the first kind comes what runs, after the second a value; with the third there is no script.
+"""
+_INTERPRETERS = {name: kinds for names, kinds in _OPTIONS.items() for name in names.split()}
 _CLUSTER = re.compile("-[A-Za-z]{2,4}")
 
 
-def _interpreter_options(process: Process) -> dict[str, str] | None:
+def _interpreter_options(process: Process) -> list[list[str]] | None:
     """The options of the interpreter that a process is, None when it is none.
 
     A command line counts only if it begins with the interpreter: many programs write a title there.
@@ -302,4 +296,4 @@ def _interpreter_options(process: Process) -> dict[str, str] | None:
     programs = (title, process.executable or title)
     names = [program.rpartition("/")[2].rstrip(".0123456789") for program in programs]
     options, by_file = map(_INTERPRETERS.get, names)
-    return options if options is by_file else None
+    return [kind.split() for kind in options] if options and options is by_file else None

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import nagiosplugin
 
-from check_portcheck import scan
+from check_portcheck import history, scan
+from check_portcheck.history import History
 from check_portcheck.judgement import FindingKind, Verdict, judge
-from check_portcheck.model import Method, ScanReport, Severity, State
-from check_portcheck.policy import Kind
+from check_portcheck.model import ScanReport, Severity, State
+from check_portcheck.narrative import LONGEST_HEADLINE, Narrative
 from check_portcheck.sockettable import SocketTableError
 from check_portcheck.sweep import SweepError
-from check_portcheck.wording import clean, finding_text, folded, judged_text, short
+from check_portcheck.wording import short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
+    from check_portcheck.history import Memory
     from check_portcheck.interfaces import Chosen
-
-LONGEST_FIRST_LINE = 200
-"""Characters of the first line's text, which lists of services show."""
-
-_INTERFACES_FIRST_LINE, _INTERFACES_LINE = 4, 16
-"""How many interfaces a folded finding names."""
-
-_STATES = {
-    State.OK: nagiosplugin.Ok,
-    State.WARNING: nagiosplugin.Warn,
-    State.CRITICAL: nagiosplugin.Critical,
-    State.UNKNOWN: nagiosplugin.Unknown,
-}
-
-# nagiosplugin's own order has UNKNOWN on top: what was found must not be hidden by what could not
-# be seen.
-_RANK = {
-    nagiosplugin.Ok: 0,
-    nagiosplugin.Warn: 1,
-    nagiosplugin.Unknown: 2,
-    nagiosplugin.Critical: 3,
-}
 
 
 class Portcheck(nagiosplugin.Resource):
@@ -49,10 +30,21 @@ class Portcheck(nagiosplugin.Resource):
 
     report: ScanReport
     verdict: Verdict
+    history: History
+    taken: float
+    """When the result was found, seconds since the epoch."""
 
-    def __init__(self, task: scan.Scan, chosen: Chosen) -> None:
+    def __init__(
+        self,
+        task: scan.Scan,
+        chosen: Chosen,
+        memory: Memory | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self.task = task
         self.chosen = chosen
+        self.memory = memory
+        self.notes = (*chosen.notes, *notes)
         self.scanned = False
 
     def probe(self) -> list[nagiosplugin.Metric]:
@@ -62,6 +54,10 @@ class Portcheck(nagiosplugin.Resource):
         except (SocketTableError, SweepError) as failed:
             raise nagiosplugin.CheckError(str(failed)) from failed
         self.verdict = judge(self.report, self.task.policy)
+        self.taken = time.time()
+        self.history = History()
+        if self.task.settings.state:
+            self.history = history.compare(self.memory, self.report, self.verdict, self.taken)
         self.scanned = True
         counts = self.counts()
         labels = perfdata_labels(counts)
@@ -75,6 +71,15 @@ class Portcheck(nagiosplugin.Resource):
         metrics.append(nagiosplugin.Metric("unverified", unseen, context="unverified"))
         metrics.append(nagiosplugin.Metric("time", self.report.seconds, "s", context="time"))
         return metrics
+
+    def note(self, text: str) -> None:
+        """Add what came up after the scan."""
+        self.notes = (*self.notes, text)
+
+    @property
+    def narrative(self) -> Narrative:
+        """The text of the result."""
+        return Narrative.of(self.task, self.report, self.verdict, self.history, self.notes)
 
     def counts(self) -> dict[str, Counter[str]]:
         """Open services and findings by kind, for each name by which interfaces were chosen."""
@@ -147,7 +152,13 @@ class RankedResults(nagiosplugin.Results):
     @property
     def most_significant_state(self) -> nagiosplugin.state.ServiceState:
         """The worst state; raises ValueError without results."""
-        return max((result.state for result in self.results), key=_RANK.__getitem__)
+        return max((result.state for result in self.results), key=lambda s: State(int(s)).rank)
+
+    @property
+    def most_significant(self) -> list[nagiosplugin.Result]:
+        """All results of the worst state."""
+        worst = self.most_significant_state if self.results else None
+        return [result for result in self.results if result.state == worst]
 
 
 class PortcheckSummary(nagiosplugin.Summary):
@@ -158,82 +169,24 @@ class PortcheckSummary(nagiosplugin.Summary):
 
     def ok(self, results: nagiosplugin.Results) -> str:
         """The first line when nothing is wrong: what was covered."""
-        report = self.resource.report
-        if self.resource.verdict.findings:
-            return self.problem(results)
-        services = number_of(len(report.services), "open service")
-        interfaces = number_of(len(report.interfaces), "interface")
-        return f"{services} on {interfaces}, all expected ({coverage_text(report)})"
+        del results
+        return self.resource.narrative.headline()
 
     def problem(self, results: nagiosplugin.Results) -> str:
         """The first line otherwise: the counts, then the worst findings that fit."""
         if not self.resource.scanned:
-            return short(str(results.first_significant), LONGEST_FIRST_LINE)
-        counted: list[str] = []
-        items: list[str] = []
-        for kind in self._kinds():
-            if texts := self._texts(kind, _INTERFACES_FIRST_LINE):
-                counted.append(f"{len(texts)} {kind}")
-                items += texts
-        if failures := self.resource.verdict.failures:
-            counted.append(f"{len(failures)} not looked at")
-            items += [short(failure.reason) for failure in failures]
-        return fitted(", ".join(counted) + ": ", items, LONGEST_FIRST_LINE)
+            return short(str(results.first_significant), LONGEST_HEADLINE)
+        return self.resource.narrative.headline()
 
     def verbose(self, results: nagiosplugin.Results) -> list[str]:
         """The lines below: findings, worst first, then notes and what -v asks for."""
         del results
-        if not self.resource.scanned:
-            return []
-        lines = [
-            f"{kind}: {text}"
-            for kind in self._kinds()
-            for text in self._texts(kind, _INTERFACES_LINE)
-        ]
-        failures = self.resource.verdict.failures
-        lines += [f"not looked at: {short(failure.reason, 200)}" for failure in failures]
-        lines += [f"note: {short(note, 300)}" for note in self.resource.chosen.notes]
-        verbosity = self.resource.task.settings.verbosity
-        return lines + (list(self._more(verbosity)) if verbosity else [])
-
-    def _kinds(self) -> list[FindingKind]:
-        """The kinds of findings, the worst state first."""
-        settings = self.resource.task.settings
-        states = {
-            FindingKind.UNEXPECTED: _STATES[settings.severity_unexpected.state],
-            FindingKind.MISSING: _STATES[settings.severity_missing.state],
-            FindingKind.UNVERIFIED: nagiosplugin.Unknown,
-        }
-        return sorted(states, key=lambda kind: -_RANK[states[kind]])
-
-    def _texts(self, kind: FindingKind, most: int) -> list[str]:
-        names = self.resource.task.names
-        findings = [each for each in self.resource.verdict.findings if each.kind is kind]
-        return folded(((each.interface, finding_text(each, names)) for each in findings), most)
-
-    def _more(self, verbosity: int) -> Iterator[str]:
-        """What -v, -vv and -vvv add."""
-        names, verdict, report = (
-            self.resource.task.names,
-            self.resource.verdict,
-            self.resource.report,
-        )
-        allowed = [each for each in verdict.judged if each.rule]
-        texts = ((each.service.interface, judged_text(each, names)) for each in allowed)
-        yield from (f"open: {text}" for text in folded(texts, _INTERFACES_LINE))
-        if verbosity > 1:
-            policy = self.resource.task.policy
-            yield from (f"unused: {clean(f'{rule}, {rule.place}')}" for rule in verdict.unused)
-            skipped = policy.of_kind(Kind.SKIP)
-            yield from (f"skipped: {clean(f'{rule}, {rule.place}')}" for rule in skipped)
-        if verbosity > 2:
-            yield f"coverage: {report.coverage}"
-            yield f"scan: {report.seconds:.3f} s, method {report.method}"
+        return self.resource.narrative.details() if self.resource.scanned else []
 
 
-def check(task: scan.Scan, chosen: Chosen) -> nagiosplugin.Check:
-    """The finished check; its one resource holds report and verdict."""
-    resource = Portcheck(task, chosen)
+def check(resource: Portcheck) -> nagiosplugin.Check:
+    """The finished check; *resource* then holds report and verdict."""
+    task = resource.task
     finished = nagiosplugin.Check(
         resource,
         nagiosplugin.ScalarContext("open"),
@@ -259,40 +212,3 @@ def perfdata_labels(names: Iterable[str]) -> dict[str, str]:
             label = f"{base}_{count}"
         labels[name] = label
     return labels
-
-
-def coverage_text(report: ScanReport) -> str:
-    """What was looked at: ``full scan of 65536 TCP and UDP ports each``."""
-    way = {
-        Method.FULL: "full scan of",
-        Method.PROBE: "probe of",
-        Method.TABLE: "socket table for",
-    }[report.method]
-    ports = report.highest - report.lowest + 1
-    protocols = " and ".join(protocol.upper() for protocol in report.protocols)
-    text = f"{way} {ports} {protocols} port{'s' * (ports > 1)} each"
-    covered = report.coverage
-    if covered.probed < covered.ports:
-        addresses = number_of(len(report.interfaces), "address", "addresses")
-        text += f", swept {covered.probed * 100 // covered.ports} % of {addresses}"
-    return text
-
-
-def number_of(count: int, one: str, many: str = "") -> str:
-    """``1 interface``, ``2 interfaces``."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def fitted(head: str, items: Sequence[str], longest: int) -> str:
-    """The head and as many whole items as fit, then how many more there are."""
-    text = head
-    for place, item in enumerate(items):
-        left = len(items) - place - 1
-        more = f" and {left} more" if left else ""
-        joined = f"{text}{', ' if place else ''}{item}"
-        if len(joined + more) > longest:
-            if place:
-                return f"{text} and {left + 1} more"
-            return joined[: longest - len(more) - 3] + "..." + more
-        text = joined
-    return text

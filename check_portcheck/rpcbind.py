@@ -53,6 +53,7 @@ class _UnavailableError(RpcbindError):
 @dataclass(frozen=True, slots=True)
 class _TimeLimit:
     seconds: float
+    """For all calls together."""
     ends: float
     """By time.monotonic()."""
 
@@ -71,8 +72,9 @@ def registrations(interface: Interface, names: Names, deadline: float) -> tuple[
     IPv6 interface has no registrations with a portmapper that speaks version 2 only.
     *deadline* is by time.monotonic(). Raises RpcbindError when no portmapper gives a whole answer.
     """
-    seconds = max(0.0, min(SECONDS, deadline - time.monotonic()))
-    limit = _TimeLimit(seconds, time.monotonic() + seconds)
+    now = time.monotonic()
+    ends = min(now + SECONDS, deadline)
+    limit = _TimeLimit(max(0.0, ends - now), ends)
     here = (interface.packed, bytes(len(interface.packed)))
     found = {
         (Port(mapping.protocol, mapping.port), mapping.program)

@@ -48,6 +48,8 @@ class Scan:
     names: Names
     end: float
     """When the report is due, as of time.monotonic()."""
+    start: int | None = None
+    """Where an earlier run stopped to probe (Coverage.resume), None for anywhere."""
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
@@ -67,7 +69,8 @@ def run(scan: Scan, failures: Sequence[Failure] = ()) -> ScanReport:
         for interface in scan.interfaces
         for protocol in scan.protocols
     }
-    first = look(scan.settings.method, wanted, scan.end - scan.settings.confirm - _RESERVE)
+    until = scan.end - scan.settings.confirm - _RESERVE
+    first = look(scan.settings.method, wanted, until, scan.start)
     report = ScanReport(
         method=scan.settings.method,
         interfaces=scan.interfaces,
@@ -119,7 +122,7 @@ def _confirmed(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
         (interface, protocol): sorted(numbers.intersection(_ports(scan, interface, protocol)))
         for (interface, protocol), numbers in wanted.items()
     }
-    second = look(scan.settings.method, ports, scan.end)
+    second = look(scan.settings.method, ports, scan.end, start=0)
     again = {(service.interface, service.port): service for service in second.services}
     unknown = {(each.interface, each.protocol) for each in second.unanswered}
     found_open = {(f.interface, f.service.port) for f in verdict.findings if f.service}
@@ -175,6 +178,8 @@ def _explained(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
             if service.port.number == _PORTMAPPER_PORT
         }
         report = replace(_with_registrations(scan, report, asked), failures=report.failures)
+    if any(service.no_socket for service in shown):
+        report = _with_forwards(report, scan.end)
     places = {(service.interface, service.port) for service in shown}
     return _with_owners(
         scan, _with_rpc_names(report), lambda each: (each.interface, each.port) in places
@@ -211,6 +216,21 @@ def _with_rpc_names(report: ScanReport) -> ScanReport:
         report,
         services=tuple(
             replace(service, rpc=tuple(programs.get((service.interface, service.port), ())))
+            for service in report.services
+        ),
+    )
+
+
+def _with_forwards(report: ScanReport, until: float) -> ScanReport:
+    """The report with the mark of a packet filter's rule on what has no socket."""
+    from check_portcheck import forwards
+
+    ports = [service.port for service in report.services if service.no_socket]
+    explained = forwards.forwarded(ports, until - time.monotonic())
+    return replace(
+        report,
+        services=tuple(
+            replace(service, forwarded=service.no_socket and service.port in explained)
             for service in report.services
         ),
     )

@@ -75,8 +75,8 @@ class LookupRequests:
 
     def message(self, port: int) -> bytes:
         """The whole netlink message; its sequence number is the port."""
-        # Port 1 stands for the client: any number will do, since only unconnected sockets match.
-        ports = (1, port) if self._swapped else (port, 1)
+        # Port 0 stands for the client: nothing can be connected to it, so only listeners match.
+        ports = (0, port) if self._swapped else (port, 0)
         return (
             _LOOKUP_HEAD.pack(
                 _REQUEST_LENGTH, SOCK_DIAG_BY_FAMILY, netlink.NLM_F_REQUEST, port, *self._constant

@@ -59,6 +59,11 @@ class Result:
     untracked: int
     """The same, so that connection tracking keeps room."""
 
+    @property
+    def unprobed(self) -> bool:
+        """Whether any of the ports still waits for a probe."""
+        return bool(self.left or self.looked_up or self.untracked)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -32,12 +32,16 @@ def short(text: str, longest: int = _LONGEST_FOREIGN) -> str:
     return cleaned if len(cleaned) <= longest else cleaned[: longest - 3] + "..."
 
 
-def service_name(port: Port, service: OpenService | None, names: Names) -> str:
-    """`` (nfs)`` for registered RPC programs, `` (maybe_http)`` for a name of /etc/services."""
+def port_name(port: Port, service: OpenService | None, names: Names) -> str | None:
+    """``nfs`` for registered RPC programs, ``maybe_http`` for a name of /etc/services."""
     if service and service.rpc:
-        return f" ({short('/'.join(str(rpc) for rpc in service.rpc))})"
+        return short("/".join(str(rpc) for rpc in service.rpc))
     name = names.service(port)
-    return f" (maybe_{short(name)})" if name else ""
+    return f"maybe_{short(name)}" if name else None
+
+
+def _in_parentheses(name: str | None) -> str:
+    return f" ({name})" if name else ""
 
 
 def owner_text(owner: Owner) -> str:
@@ -67,7 +71,8 @@ def service_text(service: OpenService, names: Names) -> str:
     if service.no_socket:
         mark = " forwarded" if service.forwarded else " no socket"
     owners = dict.fromkeys(owner_text(owner) for owner in service.owners or ())
-    return f"{service.port}{service_name(service.port, service, names)}{mark}{','.join(owners)}"
+    name = _in_parentheses(port_name(service.port, service, names))
+    return f"{service.port}{name}{mark}{','.join(owners)}"
 
 
 def finding_text(finding: Finding, names: Names) -> str:
@@ -77,7 +82,7 @@ def finding_text(finding: Finding, names: Names) -> str:
     else:
         text = str(finding.item)
         if isinstance(finding.item, PortRange) and finding.item.single:
-            text += service_name(finding.item.single, None, names)
+            text += _in_parentheses(port_name(finding.item.single, None, names))
     if finding.reason:
         text += f": {short(finding.reason, 200)}"
     if finding.kind is not FindingKind.UNEXPECTED and finding.rule:

@@ -10,14 +10,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from portmapper import IPV4, IPV6, LINK_LOCAL, PORT, Namespace, namespace, portmapper
+from namespace import IPV4, IPV6, LINK_LOCAL, until
+from portmapper import PORT, daemon, portmapper
 
+from check_portcheck.model import Interface
 from check_portcheck.names import Names
 from check_portcheck.rpcbind import RpcbindError, registrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from namespace import Namespace
 
     Behaviour = Callable[[socket.socket], None]
 
@@ -31,41 +35,94 @@ status 100024
 nfs_acl 100227
 """
 
+NFS = """
+mount -t tmpfs tmpfs /var/lib/nfs
+mkdir /var/lib/nfs/sm /var/lib/nfs/sm.bak
+chown -R statd /var/lib/nfs
+"""
+"""Gives rpc.statd a state of its own."""
+REGISTERED = r"(?m)^ +(100005|100024) "
+"""A line of rpcinfo; mountd has three versions, status one, each on four transports."""
+SERVICES = {"rpcbind": "portmapper", "rpc.statd": "status", "rpc.mountd": "mountd"}
 
-@pytest.fixture(name="names")
-def names_fixture(tmp_path: Path) -> Names:
+WITHOUT = "grep -v {} /etc/netconfig >/run/netconfig; mount --bind /run/netconfig /etc/netconfig"
+"""Takes transports away from rpcbind; libtirpc reads from netconfig(5) which ones there are."""
+DENY = "echo '{}' >/run/deny; mount --bind /run/deny /etc/hosts.deny"
+"""Denies clients the use of rpcbind (hosts_access(5))."""
+FILTER = """
+table inet filter {{
+    chain input {{
+        type filter hook input priority 0
+        {}
+    }}
+}}
+"""
+
+WATCH = """
+table inet watch {{
+    counter asked {{}}
+    counter stray {{}}
+    chain output {{
+        type filter hook output priority 0;
+        meta l4proto != {{ tcp, udp }} accept
+        th sport 111 accept
+        {family} daddr {host} th dport 111 counter name asked accept
+        ip daddr 127.0.0.1 th dport 111 accept
+        ip6 daddr ::1 th dport 111 accept
+        counter name stray
+    }}
+}}
+"""
+"""Counts what is sent to port 111 of one host, and what to anything but that and loopback."""
+
+
+@pytest.fixture(name="there")
+def there_fixture(pair: tuple[Namespace, Namespace]) -> Namespace:
+    return pair[0]
+
+
+class Asker:
+    """Asks for the registrations of addresses of a namespace."""
+
+    def __init__(self, there: Namespace, rpc: Path) -> None:
+        self._there = there
+        self._names = Names(rpc=rpc)
+
+    def __call__(self, address: str, seconds: float = 10) -> list[str]:
+        """The registrations for an address, as text."""
+        device = "lo" if address in ("127.0.0.1", "::1") else "eth0"
+        with self._there.entered():
+            index = socket.if_nametoindex(device)
+            interface = Interface(address=address, device=device, index=index, label=device)
+            found = registrations(interface, self._names, time.monotonic() + seconds)
+        assert {each.interface for each in found} <= {interface}
+        return [f"{each.port} {each.service}" for each in found]
+
+    def failure(self, address: str, seconds: float = 10) -> str:
+        """Why nothing could be learnt."""
+        with pytest.raises(RpcbindError) as caught:
+            self(address, seconds)
+        return str(caught.value)
+
+
+@pytest.fixture(name="ask")
+def ask_fixture(there: Namespace, tmp_path: Path) -> Asker:
     file = tmp_path / "rpc"
     file.write_text(RPC)
-    return Names(rpc=file)
-
-
-def ask(there: Namespace, address: str, names: Names, seconds: float = 10) -> list[str]:
-    """The registrations for an address of the namespace, as text."""
-    interface = there.interface(address)
-    with there.entered():
-        found = registrations(interface, names, time.monotonic() + seconds)
-    assert {each.interface for each in found} <= {interface}
-    return [f"{each.port} {each.service}" for each in found]
-
-
-def reason(there: Namespace, address: str, names: Names, seconds: float = 10) -> str:
-    """Why nothing could be learnt."""
-    with pytest.raises(RpcbindError) as caught:
-        ask(there, address, names, seconds)
-    return str(caught.value)
+    return Asker(there, file)
 
 
 @pytest.mark.parametrize("address", [IPV4, "127.0.0.1"])
-def test_programs_registered_for_ipv4_are_found(address: str, names: Names) -> None:
-    with portmapper() as there:
+def test_programs_registered_for_ipv4_are_found(address: str, there: Namespace, ask: Asker) -> None:
+    with portmapper(there) as rpcbind:
         for version in (3, 4):
-            there.register_port(100003, version, TCP, 2049)
-        there.register_port(100227, 3, TCP, 2049)
-        there.register_port(100075, 1, UDP, 47777)
+            rpcbind.register_port(100003, version, TCP, 2049)
+        rpcbind.register_port(100227, 3, TCP, 2049)
+        rpcbind.register_port(100075, 1, UDP, 47777)
         for version in (1, 2, 3):
-            there.register_port(100005, version, TCP, 20000 + version)
-        there.register(100024, 1, "tcp6", "::.8.1")
-        assert ask(there.namespace, address, names) == [
+            rpcbind.register_port(100005, version, TCP, 20000 + version)
+        rpcbind.register(100024, 1, "tcp6", "::.8.1")
+        assert ask(address) == [
             "111/tcp portmapper",
             "2049/tcp nfs",
             "2049/tcp nfs_acl",
@@ -78,14 +135,14 @@ def test_programs_registered_for_ipv4_are_found(address: str, names: Names) -> N
 
 
 @pytest.mark.parametrize("address", [IPV6, LINK_LOCAL, "::1"])
-def test_programs_registered_for_ipv6_are_found(address: str, names: Names) -> None:
-    with portmapper() as there:
+def test_programs_registered_for_ipv6_are_found(address: str, there: Namespace, ask: Asker) -> None:
+    with portmapper(there) as rpcbind:
         for version in (3, 4):
-            there.register(100003, version, "tcp6", "::.8.1")
-        there.register(100227, 3, "tcp6", "::.8.1")
-        there.register(100075, 1, "udp6", "::.186.161")
-        there.register_port(100024, 1, TCP, 2050)
-        assert ask(there.namespace, address, names) == [
+            rpcbind.register(100003, version, "tcp6", "::.8.1")
+        rpcbind.register(100227, 3, "tcp6", "::.8.1")
+        rpcbind.register(100075, 1, "udp6", "::.186.161")
+        rpcbind.register_port(100024, 1, TCP, 2050)
+        assert ask(address) == [
             "111/tcp portmapper",
             "2049/tcp nfs",
             "2049/tcp nfs_acl",
@@ -94,14 +151,16 @@ def test_programs_registered_for_ipv6_are_found(address: str, names: Names) -> N
         ]
 
 
-def test_a_registration_for_one_address_concerns_that_address_only(names: Names) -> None:
-    with portmapper() as there:
-        there.register(100003, 3, "tcp", f"{IPV4}.8.1")
-        there.register(100003, 4, "tcp", "127.0.0.1.8.2")
-        there.register(100003, 3, "tcp6", f"{IPV6}.8.3")
-        there.register(100003, 4, "tcp6", "fe80:0::7.8.4")
+def test_a_registration_for_one_address_concerns_that_address_only(
+    there: Namespace, ask: Asker
+) -> None:
+    with portmapper(there) as rpcbind:
+        rpcbind.register(100003, 3, "tcp", f"{IPV4}.8.1")
+        rpcbind.register(100003, 4, "tcp", "127.0.0.1.8.2")
+        rpcbind.register(100003, 3, "tcp6", f"{IPV6}.8.3")
+        rpcbind.register(100003, 4, "tcp6", "fe80:0::7.8.4")
         found = {
-            address: [each for each in ask(there.namespace, address, names) if "nfs" in each]
+            address: [each for each in ask(address) if "nfs" in each]
             for address in (IPV4, "127.0.0.1", IPV6, LINK_LOCAL, "::1")
         }
     assert found == {
@@ -113,154 +172,147 @@ def test_a_registration_for_one_address_concerns_that_address_only(names: Names)
     }
 
 
-def test_what_a_local_user_registers_does_not_hide_the_others(names: Names) -> None:
-    with portmapper() as there:
-        there.register(300001, 1, "tcp", "no address")
-        there.register(300002, 1, "tcp", "1" * 8000)
-        there.register(300003, 1, "tcp6", "::1%lo.8.1")
-        there.register(300004, 1, "no transport", "\x1b[2J|\n")
-        there.register_port(300005, 1, TCP, 0)
-        there.register_port(100003, 3, TCP, 2049)
-        assert ask(there.namespace, IPV4, names) == [
+def test_what_a_local_user_registers_does_not_hide_the_others(there: Namespace, ask: Asker) -> None:
+    with portmapper(there) as rpcbind:
+        rpcbind.register(300001, 1, "tcp", "no address")
+        rpcbind.register(300002, 1, "tcp", "1" * 8000)
+        rpcbind.register(300003, 1, "tcp6", "::1%lo.8.1")
+        rpcbind.register(300004, 1, "no transport", "\x1b[2J|\n")
+        rpcbind.register_port(300005, 1, TCP, 0)
+        rpcbind.register_port(100003, 3, TCP, 2049)
+        assert ask(IPV4) == [
             "111/tcp portmapper",
             "2049/tcp nfs",
             "111/udp portmapper",
         ]
 
 
-def test_a_long_list_is_complete(names: Names) -> None:
-    with portmapper() as there:
+def test_a_long_list_is_complete(there: Namespace, ask: Asker) -> None:
+    with portmapper(there) as rpcbind:
         for program in range(400000, 401000):
-            there.register_port(program, 1, TCP, program - 390000)
-        found = ask(there.namespace, IPV4, names)
+            rpcbind.register_port(program, 1, TCP, program - 390000)
+        found = ask(IPV4)
     assert found[1:-1] == [f"{n - 390000}/tcp RPC_{n}" for n in range(400000, 401000)]
 
 
 @pytest.mark.parametrize(("address", "wildcard"), [(IPV4, "0.0.0.0"), (IPV6, "[::]")])
-def test_the_ports_of_the_real_daemons_are_found(address: str, wildcard: str, names: Names) -> None:
-    with portmapper() as there:
-        there.namespace.run(
-            "mount -t tmpfs tmpfs /var/lib/nfs\n"
-            "mkdir /var/lib/nfs/sm /var/lib/nfs/sm.bak\n"
-            "chown -R statd /var/lib/nfs\n"
-            "rpc.statd --foreground --no-notify >/dev/null 2>&1 &\n"
-            "rpc.mountd --foreground >/dev/null 2>&1 &\n"
-            # One version of status, three of mountd, each on four transports.
-            "registered() { rpcinfo | grep -cE '^ +(100005|100024) '; }\n"
-            "for i in $(seq 200); do test $(registered) != 16 || exit 0; sleep 0.05; done; exit 1"
-        )
-        found = ask(there.namespace, address, names)
-        sockets = there.namespace.run("ss --no-header --listening --numeric --tcp --udp --process")
+def test_the_ports_of_the_real_daemons_are_found(
+    address: str, wildcard: str, there: Namespace, ask: Asker
+) -> None:
+    there.shell(NFS)
+    with (
+        portmapper(there),
+        daemon(there, "rpc.statd", "--foreground", "--no-notify"),
+        daemon(there, "rpc.mountd", "--foreground"),
+    ):
+        until(lambda: len(re.findall(REGISTERED, there.shell("rpcinfo"))) == 16, "registered")
+        found = ask(address)
+        sockets = there.shell("ss --no-header --listening --numeric --tcp --udp --process")
     listening = set()
     for protocol, *_, local, _, users in map(str.split, sockets.splitlines()):
         host, _, port = local.rpartition(":")
-        daemon = re.search(r'"(rpc.*?)"', users)
-        if host == wildcard and daemon:
-            name = {"rpcbind": "portmapper", "rpc.statd": "status"}.get(daemon[1], "mountd")
-            listening.add(f"{port}/{protocol} {name}")
+        holder = re.search(r'"(rpc.*?)"', users)
+        if host == wildcard and holder:
+            listening.add(f"{port}/{protocol} {SERVICES[holder[1]]}")
     assert len(found) == 10
     assert set(found) == listening
 
 
-WITHOUT = "grep -v {} /etc/netconfig >/run/netconfig; mount --bind /run/netconfig /etc/netconfig"
-"""Takes transports away from rpcbind; libtirpc reads from netconfig(5) which ones there are."""
-DENY = "echo '{}' >/run/deny; mount --bind /run/deny /etc/hosts.deny"
-"""Denies clients the use of rpcbind (hosts_access(5))."""
-FILTER = (
-    "nft add table inet filter; nft add chain inet filter input '{{ type filter hook input"
-    " priority 0; }}'; nft add rule inet filter input {}"
-)
-
-
 @pytest.mark.parametrize("address", [IPV4, IPV6])
-def test_udp_is_asked_where_tcp_is_not_to_be_had(address: str, names: Names) -> None:
-    with portmapper(prepare=WITHOUT.format("^tcp")) as there:
-        assert ask(there.namespace, address, names) == ["111/udp portmapper"]
+def test_udp_is_asked_where_tcp_is_not_to_be_had(
+    address: str, there: Namespace, ask: Asker
+) -> None:
+    with portmapper(there, prepare=WITHOUT.format("^tcp")):
+        assert ask(address) == ["111/udp portmapper"]
 
 
-def test_udp_is_asked_where_tcp_is_filtered(names: Names) -> None:
-    with portmapper(prepare=FILTER.format("tcp dport 111 drop")) as there:
-        found = ask(there.namespace, IPV4, names)
+def test_udp_is_asked_where_tcp_is_filtered(there: Namespace, ask: Asker) -> None:
+    there.rules(FILTER.format("tcp dport 111 drop"))
+    with portmapper(there):
+        found = ask(IPV4)
         assert found == ["111/tcp portmapper", "111/udp portmapper"]
 
 
-def test_a_list_too_long_for_a_datagram_is_asked_by_an_older_version(names: Names) -> None:
-    with portmapper(prepare=FILTER.format("ip daddr 192.0.2.7 tcp dport 111 drop")) as there:
+def test_a_list_too_long_for_a_datagram_is_asked_by_an_older_version(
+    there: Namespace, ask: Asker
+) -> None:
+    there.rules(FILTER.format("ip daddr 192.0.2.7 tcp dport 111 drop"))
+    with portmapper(there) as rpcbind:
         for program in range(400000, 400200):
-            there.register_port(program, 1, UDP, program - 390000)
-        found = ask(there.namespace, IPV4, names)
+            rpcbind.register_port(program, 1, UDP, program - 390000)
+        found = ask(IPV4)
     assert found[2:] == [f"{n - 390000}/udp RPC_{n}" for n in range(400000, 400200)]
 
 
 @pytest.mark.parametrize("address", [IPV4, IPV6, LINK_LOCAL])
-def test_a_portmapper_on_loopback_only_is_asked_there(address: str, names: Names) -> None:
-    with portmapper(*LOOPBACK) as there:
-        there.register_port(100003, 3, TCP, 2049)
-        there.register(100003, 3, "tcp6", "::.8.1")
+def test_a_portmapper_on_loopback_only_is_asked_there(
+    address: str, there: Namespace, ask: Asker
+) -> None:
+    with portmapper(there, *LOOPBACK) as rpcbind:
+        rpcbind.register_port(100003, 3, TCP, 2049)
+        rpcbind.register(100003, 3, "tcp6", "::.8.1")
         # The portmapper itself is registered too, but not for this address.
-        assert ask(there.namespace, address, names) == ["2049/tcp nfs"]
+        assert ask(address) == ["2049/tcp nfs"]
 
 
-def test_a_portmapper_without_ipv6_is_asked_over_ipv4(names: Names) -> None:
-    with portmapper(prepare=WITHOUT.format("6")) as there:
-        there.register_port(100003, 3, TCP, 2049)
-        there.register(100005, 3, "tcp6", "::.2.123")
-        assert ask(there.namespace, IPV6, names) == ["635/tcp mountd"]
+@pytest.mark.parametrize("loopback", ["ip address show dev lo", "ip address del ::1/128 dev lo"])
+def test_a_portmapper_without_ipv6_is_asked_over_ipv4(
+    loopback: str, there: Namespace, ask: Asker
+) -> None:
+    with portmapper(there, prepare=f"{WITHOUT.format('6')}; {loopback}") as rpcbind:
+        rpcbind.register_port(100003, 3, TCP, 2049)
+        rpcbind.register(100005, 3, "tcp6", "::.2.123")
+        assert ask(IPV6) == ["635/tcp mountd"]
 
 
-def test_a_portmapper_that_serves_loopback_only_is_asked_there(names: Names) -> None:
-    with portmapper(prepare=DENY.format("rpcbind: ALL EXCEPT 127.0.0.1")) as there:
-        found = ask(there.namespace, IPV4, names)
+def test_a_portmapper_that_serves_loopback_only_is_asked_there(
+    there: Namespace, ask: Asker
+) -> None:
+    with portmapper(there, prepare=DENY.format("rpcbind: ALL EXCEPT 127.0.0.1")):
+        found = ask(IPV4)
         assert found == ["111/tcp portmapper", "111/udp portmapper"]
 
 
-def test_a_portmapper_that_serves_nobody_is_named(names: Names) -> None:
-    with portmapper(prepare=DENY.format("rpcbind: ALL")) as there:
-        text = reason(there.namespace, IPV4, names)
+def test_a_portmapper_that_serves_nobody_is_named(there: Namespace, ask: Asker) -> None:
+    with portmapper(there, prepare=DENY.format("rpcbind: ALL")):
+        text = ask.failure(IPV4)
         assert text == "portmapper on 192.0.2.7 refused to answer: access denied"
 
 
-def test_a_hung_portmapper_is_given_up_after_two_seconds(names: Names) -> None:
-    with portmapper() as there:
-        there.namespace.run(f"kill -STOP {there.pid}")
-        text = reason(there.namespace, IPV4, names)
+def test_a_hung_portmapper_is_given_up_after_two_seconds(there: Namespace, ask: Asker) -> None:
+    with portmapper(there) as rpcbind:
+        there.shell(f"kill -STOP {rpcbind.pid}")
+        text = ask.failure(IPV4)
         assert text == "portmapper on 192.0.2.7 did not answer within 2 s"
 
 
-def test_the_deadline_of_the_caller_comes_first(names: Names) -> None:
-    with portmapper() as there:
-        text = reason(there.namespace, IPV4, names, seconds=-1)
+def test_the_deadline_of_the_caller_comes_first(there: Namespace, ask: Asker) -> None:
+    with portmapper(there):
+        text = ask.failure(IPV4, seconds=-1)
         assert text == "portmapper on 192.0.2.7 did not answer within 0 s"
 
 
 @pytest.mark.parametrize("address", [IPV4, IPV6, LINK_LOCAL, "127.0.0.1", "::1"])
 def test_an_absent_portmapper_is_sought_on_the_interface_and_on_loopback_only(
-    address: str, names: Names
+    address: str, there: Namespace, ask: Asker
 ) -> None:
     host = address.partition("%")[0]
-    with namespace() as there:
-        there.run(
-            "nft add table inet watch\n"
-            "nft add counter inet watch asked\n"
-            "nft add counter inet watch stray\n"
-            "nft add chain inet watch output '{ type filter hook output priority 0; }'\n"
-            "nft add rule inet watch output meta l4proto != '{ tcp, udp }' accept\n"
-            "nft add rule inet watch output th sport 111 accept\n"
-            f"nft add rule inet watch output {'ip6' if ':' in host else 'ip'} daddr {host}"
-            " th dport 111 counter name asked accept\n"
-            "nft add rule inet watch output ip daddr 127.0.0.1 th dport 111 accept\n"
-            "nft add rule inet watch output ip6 daddr ::1 th dport 111 accept\n"
-            "nft add rule inet watch output counter name stray"
-        )
-        assert reason(there, address, names) == f"portmapper on {host} refused the connection"
-        assert "packets 2 " in there.run("nft list counter inet watch asked")
-        assert "packets 0 " in there.run("nft list counter inet watch stray")
+    there.rules(WATCH.format(family="ip6" if ":" in host else "ip", host=host))
+    assert ask.failure(address) == f"portmapper on {host} refused the connection"
+    assert "packets 2 " in there.shell("nft list counter inet watch asked")
+    assert "packets 0 " in there.shell("nft list counter inet watch stray")
+
+
+def test_a_portmapper_behind_a_packet_filter_is_named(there: Namespace, ask: Asker) -> None:
+    there.rules(FILTER.format("th dport 111 reject with icmpx admin-prohibited"))
+    with portmapper(there):
+        text = ask.failure(IPV4)
+        assert text == "portmapper on 192.0.2.7 is out of reach: No route to host"
 
 
 @contextlib.contextmanager
 def fake(there: Namespace, behaviour: Behaviour, address: str = IPV4) -> Iterator[None]:
     """A portmapper over TCP that treats each connection in its own way."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
     def serve() -> None:
         while True:
@@ -272,8 +324,7 @@ def fake(there: Namespace, behaviour: Behaviour, address: str = IPV4) -> Iterato
             with connection, contextlib.suppress(ConnectionError):
                 behaviour(connection)
 
-    with there.entered():
-        listener = socket.create_server((address, PORT), family=family)
+    listener = there.listener(address, PORT)
     thread = threading.Thread(target=serve)
     thread.start()
     try:
@@ -373,8 +424,6 @@ def have_no_portmapper(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "text"),
     [
-        (say_nothing, "did not answer within 0.3 s"),
-        (drip, "did not answer within 0.3 s"),
         (send_empty_fragments, "sent garbage: more than 1024 fragments"),
         (send_an_endless_list, "sent garbage: more than 1024 fragments"),
         (announce_a_huge_fragment, "sent garbage: more than 1048576 bytes"),
@@ -389,47 +438,66 @@ def have_no_portmapper(connection: socket.socket) -> None:
     ],
 )
 def test_a_misbehaving_portmapper_is_given_up_with_the_reason(
-    behaviour: Behaviour, text: str, names: Names
+    behaviour: Behaviour, text: str, there: Namespace, ask: Asker
 ) -> None:
-    with namespace() as there, fake(there, behaviour):
-        assert reason(there, IPV4, names, seconds=0.3) == f"portmapper on 192.0.2.7 {text}"
+    with fake(there, behaviour):
+        assert ask.failure(IPV4) == f"portmapper on 192.0.2.7 {text}"
 
 
-def test_a_portmapper_that_accepts_no_connection_is_named(names: Names) -> None:
-    with namespace() as there:
+@pytest.mark.parametrize("behaviour", [speak_http, hang_up])
+def test_a_misbehaving_portmapper_is_not_covered_up_by_another_on_loopback(
+    behaviour: Behaviour, there: Namespace, ask: Asker
+) -> None:
+    def answer(connection: socket.socket) -> None:
+        xid, _ = read_call(connection)
+        connection.sendall(accepted(xid, 0, 0))
+
+    with fake(there, answer, "127.0.0.1"):
+        assert ask(IPV4) == []
+        with fake(there, behaviour):
+            assert ask.failure(IPV4).startswith("portmapper on 192.0.2.7 ")
+
+
+@pytest.mark.parametrize("behaviour", [say_nothing, drip])
+def test_a_portmapper_that_does_not_come_to_the_point_is_given_up(
+    behaviour: Behaviour, there: Namespace, ask: Asker
+) -> None:
+    with fake(there, behaviour):
+        text = ask.failure(IPV4, seconds=0.3)
+        assert text == "portmapper on 192.0.2.7 did not answer within 0.3 s"
+
+
+def test_a_portmapper_that_accepts_no_connection_is_named(there: Namespace, ask: Asker) -> None:
+    with there.listener(IPV4, PORT, backlog=0):
         with there.entered():
-            listener = socket.create_server((IPV4, PORT), backlog=0)
             waiting = socket.create_connection((IPV4, PORT))
-        with listener, waiting:
-            assert reason(there, IPV4, names) == "portmapper on 192.0.2.7 accepts no connection"
+        with waiting:
+            assert ask.failure(IPV4) == "portmapper on 192.0.2.7 accepts no connection"
 
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [
-        (b"", "sent garbage: cut short"),
-        (bytes(65507), "sent garbage: no reply"),
-        (None, "did not answer within 0.3 s"),
-    ],
+    [(b"", "sent garbage: cut short"), (bytes(65503), "sent garbage: no reply")],
 )
 def test_a_misbehaving_portmapper_over_udp_is_given_up_with_the_reason(
-    answer: bytes | None, text: str, names: Names
+    answer: bytes, text: str, there: Namespace, ask: Asker
 ) -> None:
     def serve() -> None:
         call, client = server.recvfrom(100)
-        if answer is not None:
-            server.sendto(call[:4] + answer[4:], client)
+        server.sendto(call[:4] + answer, client)
 
-    with namespace() as there:
-        with there.entered():
-            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with server:
-            server.settimeout(10)
-            server.bind((IPV4, PORT))
-            thread = threading.Thread(target=serve)
-            thread.start()
-            assert reason(there, IPV4, names, seconds=0.3) == f"portmapper on 192.0.2.7 {text}"
-            thread.join()
+    with there.bound(socket.SOCK_DGRAM, IPV4, PORT) as server:
+        server.settimeout(10)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert ask.failure(IPV4) == f"portmapper on 192.0.2.7 {text}"
+        thread.join()
+
+
+def test_a_hung_portmapper_over_udp_is_given_up(there: Namespace, ask: Asker) -> None:
+    with there.bound(socket.SOCK_DGRAM, IPV4, PORT):
+        text = ask.failure(IPV4, seconds=0.3)
+        assert text == "portmapper on 192.0.2.7 did not answer within 0.3 s"
 
 
 @pytest.mark.parametrize(
@@ -441,7 +509,7 @@ def test_a_misbehaving_portmapper_over_udp_is_given_up_with_the_reason(
     ],
 )
 def test_a_portmapper_of_version_2_is_asked_after_the_newer_versions(
-    listens: str, address: str, found: list[str], names: Names
+    listens: str, address: str, found: list[str], there: Namespace, ask: Asker
 ) -> None:
     asked: list[int] = []
 
@@ -451,6 +519,6 @@ def test_a_portmapper_of_version_2_is_asked_after_the_newer_versions(
         nfs = (1, 100003, 3, TCP, 2049, 1, 100003, 3, UDP, 2049, 0)
         connection.sendall(accepted(xid, 0, *nfs) if version == 2 else accepted(xid, 2, 2, 2))
 
-    with namespace() as there, fake(there, speak_version_2, listens):
-        assert ask(there, address, names) == found
+    with fake(there, speak_version_2, listens):
+        assert ask(address) == found
     assert asked == [4, 3, 2]

@@ -1,0 +1,92 @@
+"""What is remembered between runs: one JSON file, written whole, trusted only when it is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import asdict
+from pathlib import Path
+
+from check_portcheck.history import Memory
+
+_VERSION = 1
+_LARGEST = 4 * 1024 * 1024
+
+
+class StateFileError(Exception):
+    """The state file cannot be used; the text says why, without its path."""
+
+
+def read(path: str) -> Memory | None:
+    """What the last run left, None where there is no file yet.
+
+    Raises StateFileError where it is damaged, or where another user could have written it.
+    """
+    import json
+
+    try:
+        # O_NONBLOCK: a FIFO in its place must not hold the check up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as refused:
+        raise StateFileError(f"cannot be opened: {refused.strerror}") from refused
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StateFileError("is no regular file")
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise StateFileError("belongs to, or may be written by, another user")
+        content = file.read(_LARGEST)
+    try:
+        return _memory(json.loads(content))
+    except (ValueError, RecursionError) as damaged:
+        raise StateFileError("is damaged") from damaged
+
+
+def write(path: str, memory: Memory) -> None:
+    """Replace the file in one step; raises StateFileError."""
+    import json
+
+    content = json.dumps({"version": _VERSION, **asdict(memory)}).encode()
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+    try:
+        # O_EXCL follows no symbolic link, and never opens what somebody else put there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            file.write(content)
+        temporary.replace(target)
+    except OSError as refused:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StateFileError(f"cannot be written: {refused.strerror}") from refused
+
+
+def _memory(values: object) -> Memory:
+    """The values of the file, each of its type; raises ValueError."""
+    match values:
+        case {
+            "version": 1,
+            "taken": int() | float() as taken,
+            "settings": str() as settings,
+            "output": str() as output,
+            "code": 0 | 1 | 2 | 3 as code,
+            "since": dict() as since,
+            "open": dict() as opened,
+            "resume": int() as resume,
+        } if _is_times(since) and _is_programs(opened):
+            return Memory(float(taken), settings, output, code, since, opened, abs(resume))
+    raise ValueError("not what this version writes")
+
+
+def _is_times(since: dict[str, object]) -> bool:
+    return all(isinstance(when, int | float) for when in since.values())
+
+
+def _is_programs(opened: dict[str, object]) -> bool:
+    return all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in opened.values()
+    )

@@ -1,0 +1,240 @@
+"""Private network namespaces, the programs that run in them, and the check as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+NOBODY = 65534
+
+IPV4, IPV6, LINK_LOCAL = "192.0.2.7", "2001:db8::7", "fe80::7%eth0"
+"""The addresses of eth0."""
+PEER_IPV4, PEER_IPV6 = "192.0.2.9", "2001:db8::9"
+"""The addresses of its peer in the other namespace."""
+
+_CLONE_NEWNET = 0x40000000
+_BESIDE = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Namespace:
+    """A network, mount and host name namespace, kept by a process that does nothing.
+
+    That process ends at the end of its input, so also when the test run is killed.
+    """
+
+    def __init__(self, holder: subprocess.Popen[bytes]) -> None:
+        self._holder = holder
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    @property
+    def pid(self) -> int:
+        """The process that keeps the namespace."""
+        return self._holder.pid
+
+    def start(
+        self, *argv: str | Path, user: int = 0, env: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """A program started in the namespace, by root or by an unprivileged user."""
+        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
+        if user:
+            enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        defaults: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
+        environment = dict([_BESIDE.split("=")]) | dict(env or {})
+        return subprocess.Popen([*enter, *argv], env=environment, text=True, **(defaults | options))
+
+    def run(self, *argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """The same, run to its end within a minute."""
+        with self.start(*argv, **options) as process:
+            try:
+                output, errors = process.communicate(timeout=60)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def shell(self, script: str) -> str:
+        """What a script prints; raises AssertionError at its first failing command."""
+        done = self.run("sh", "-e", "-c", script)
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def rules(self, ruleset: str) -> None:
+        """Load nftables rules."""
+        with self.start("nft", "-f", "-", stdin=subprocess.PIPE) as nft:
+            _, errors = nft.communicate(ruleset, timeout=60)
+        assert nft.returncode == 0, errors
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """The sockets that this thread opens meanwhile belong to the namespace, also later on."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+        try:
+            self._set(there)
+            yield
+        finally:
+            self._set(own)
+            os.close(own)
+            os.close(there)
+
+    def _set(self, namespace: int) -> None:
+        # os.setns() is new in Python 3.12.
+        if self._libc.setns(namespace, _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+    def listener(self, address: str, port: int = 0, *, backlog: int = 100) -> socket.socket:
+        """A TCP listener of this process in the namespace."""
+        listener = self.bound(socket.SOCK_STREAM, address, port)
+        listener.listen(backlog)
+        return listener
+
+    def bound(self, kind: socket.SocketKind, address: str, port: int = 0) -> socket.socket:
+        """A bound socket of this process in the namespace; an IPv6 one answers IPv6 only."""
+        with self.entered():
+            made = socket.socket(family(address), kind)
+            try:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+                if made.family == socket.AF_INET6:
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                made.bind(socket_address(made.family, address, port))
+            except BaseException:
+                made.close()
+                raise
+        return made
+
+
+def family(address: str) -> socket.AddressFamily:
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def socket_address(of: socket.AddressFamily, address: str, port: int) -> tuple[Any, ...]:
+    """What bind() and connect() take; of a scope the index, asked in the present namespace."""
+    host, _, device = address.partition("%")
+    if of == socket.AF_INET:
+        return host, port
+    return host, port, 0, socket.if_nametoindex(device) if device else 0
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[Namespace]:
+    """A namespace with nothing but its loopback device, up."""
+    command = ["unshare", "--net", "--mount", "--uts", "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        try:
+            holder.stdin.write(b"ready\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == b"ready\n"
+            made = Namespace(holder)
+            made.shell("ip link set lo up")
+            yield made
+        finally:
+            holder.kill()
+
+
+@contextlib.contextmanager
+def host() -> Iterator[tuple[Namespace, Namespace]]:
+    """A namespace with eth0 that has three addresses, and its peer in another namespace."""
+    with namespace() as here, namespace() as there:
+        here.shell(
+            f"""
+            ip link add eth0 type veth peer name eth0 netns {there.pid}
+            ip link set eth0 addrgenmode none up
+            ip address add {IPV4}/24 dev eth0
+            ip address add {IPV6}/64 dev eth0 nodad
+            ip address add {LINK_LOCAL.partition("%")[0]}/64 dev eth0 nodad
+            """
+        )
+        there.shell(
+            f"""
+            ip link set eth0 addrgenmode none up
+            ip address add {PEER_IPV4}/24 dev eth0
+            ip address add {PEER_IPV6}/64 dev eth0 nodad
+            ip route add default via {IPV4}
+            """
+        )
+        yield here, there
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The check as it is installed, where every user can read and run it."""
+
+    packages: Path
+    """A directory with copies of the package and the libraries that it needs."""
+    interpreters: Mapping[int, str]
+    """Python for root and for nobody, by number."""
+
+    def command(self, *options: str | Path, user: int = 0) -> list[str | Path]:
+        """The command line that runs the check."""
+        return [self.interpreters[user], "-m", "check_portcheck", *options]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that it needs here and would not need where it is installed."""
+        return {"PYTHONPATH": str(self.packages)}
+
+
+class Check:
+    """The check, run in a namespace."""
+
+    def __init__(self, there: Namespace, program: Program) -> None:
+        self.there = there
+        self.program = program
+
+    def start(self, *options: str | Path, user: int = 0, **others: Any) -> subprocess.Popen[str]:
+        """The running process."""
+        command = self.program.command(*options, user=user)
+        environment = self.program.environment | others.pop("env", {})
+        return self.there.start(*command, user=user, env=environment, **others)
+
+    def __call__(
+        self, *options: str | Path, user: int = 0, **others: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished process."""
+        command = self.program.command(*options, user=user)
+        environment = self.program.environment | others.pop("env", {})
+        return self.there.run(*command, user=user, env=environment, **others)
+
+    def output(self, *options: str | Path, user: int = 0) -> tuple[str, int]:
+        """The whole output, its time normalised, and the exit code; nothing on standard error."""
+        done = self(*options, user=user)
+        assert done.stderr == ""
+        return re.sub(r" time=\d+\.\d{3}s", " time=0.000s", done.stdout), done.returncode
+
+    def report(self, *options: str | Path, user: int = 0) -> Any:
+        """What ``--format json`` says."""
+        done = self("--format", "json", *options, user=user)
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+
+def opened(report: Any) -> set[tuple[str, str, int]]:
+    """Address, protocol and number of each open port of a report."""
+    return {(each["interface"], each["protocol"], each["port"]) for each in report["services"]}
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds; raises AssertionError after half a minute."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_portcheck.conflicts import contradictions, unscanned
+from check_portcheck.model import Interface, Protocol
+from check_portcheck.policy import (
+    EphemeralPorts,
+    InterfacePattern,
+    Item,
+    Kind,
+    OwnerKind,
+    OwnerPattern,
+    PortRange,
+    RpcProgram,
+    Rule,
+)
+
+TCP, UDP = Protocol.TCP, Protocol.UDP
+REQUIRED, OPTIONAL, IGNORE, SKIP = Kind
+SSH = PortRange(TCP, 22, 22)
+DNS = PortRange(UDP, 53, 53)
+LOW = PortRange(TCP, 1, 1023)
+NFS = RpcProgram(TCP, 100003, "nfs")
+NFS_BY_NUMBER = RpcProgram(TCP, 100003, "RPC_100003")
+PORTMAPPER = RpcProgram(TCP, 100000, "portmapper")
+SSHD = OwnerPattern(OwnerKind.NAME, "sshd")
+DROPBEAR = OwnerPattern(OwnerKind.EXECUTABLE, "/usr/sbin/dropbear")
+
+Listed = tuple[Kind, str, Item] | tuple[Kind, str, Item, OwnerPattern]
+
+
+def rules(*listed: Listed) -> list[Rule]:
+    """Rules as lines 1, 2 and so on of the file F."""
+    found = []
+    for number, (kind, where, item, *owner) in enumerate(listed, 1):
+        network = ip_network(where) if "/" in where else None
+        pattern = InterfacePattern(where, network)
+        found.append(Rule(kind, pattern, item, owner[0] if owner else None, f"F:{number}"))
+    return found
+
+
+def conflicts(
+    *listed: Listed, lowest: int = 0, highest: int = 65535, udp: bool = True
+) -> list[str]:
+    places = {"lowest": "F:90", "highest": "--max-port", "udp": "--no-udp"}
+    return contradictions(rules(*listed), lowest, highest, udp=udp, places=places)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error"),
+    [
+        pytest.param(
+            (REQUIRED, "192.0.2.7", SSH),
+            (REQUIRED, "192.0.2.7", SSH),
+            "F:2: required 22/tcp on 192.0.2.7 is listed already by F:1",
+            id="twice-in-one-list",
+        ),
+        pytest.param(
+            (REQUIRED, "::1", SSH),
+            (IGNORE, "::1", SSH),
+            "F:2: ignore 22/tcp on [::1] is listed already, as required, by F:1",
+            id="in-two-lists",
+        ),
+        pytest.param(
+            (OPTIONAL, "*", SSH, SSHD),
+            (REQUIRED, "*", SSH, DROPBEAR),
+            "F:2: required 22/tcp@/usr/sbin/dropbear on * is listed already, as optional, by F:1",
+            id="in-two-lists-with-differing-owners",
+        ),
+        pytest.param(
+            (REQUIRED, "*", SSH, SSHD),
+            (REQUIRED, "*", SSH, SSHD),
+            "F:2: required 22/tcp@sshd on * is listed already by F:1",
+            id="twice-with-the-same-owner",
+        ),
+        pytest.param(
+            (REQUIRED, "*", NFS),
+            (OPTIONAL, "*", NFS_BY_NUMBER),
+            "F:2: optional RPC_100003/tcp on * is listed already, as required, by F:1",
+            id="program-by-name-and-number",
+        ),
+        pytest.param(
+            (OPTIONAL, "10.0.0.0/8", LOW),
+            (IGNORE, "10.0.0.0/8", LOW),
+            "F:2: ignore 1-1023/tcp on 10.0.0.0/8 is listed already, as optional, by F:1",
+            id="range",
+        ),
+        pytest.param(
+            (IGNORE, "eth0", EphemeralPorts(UDP)),
+            (OPTIONAL, "eth0", EphemeralPorts(UDP)),
+            "F:2: optional ephemeral/udp on eth0 is listed already, as ignore, by F:1",
+            id="ephemeral",
+        ),
+        pytest.param(
+            (SKIP, "*", LOW),
+            (SKIP, "*", LOW),
+            "F:2: skip 1-1023/tcp on * is listed already by F:1",
+            id="skipped-twice",
+        ),
+        pytest.param(
+            (REQUIRED, "192.0.2.7", SSH),
+            (SKIP, "192.0.2.7", SSH),
+            "F:1: required 22/tcp on 192.0.2.7 is skipped by F:2",
+            id="required-and-skipped",
+        ),
+        pytest.param(
+            (SKIP, "*", LOW),
+            (REQUIRED, "192.0.2.7", SSH),
+            "F:2: required 22/tcp on 192.0.2.7 is skipped by F:1",
+            id="required-and-skipped-everywhere-by-a-range",
+        ),
+        pytest.param(
+            (REQUIRED, "*", SSH),
+            (SKIP, "eth0", LOW),
+            "F:1: required 22/tcp on * is skipped by F:2",
+            id="required-everywhere-and-skipped-somewhere",
+        ),
+        pytest.param(
+            (REQUIRED, "eth0", PORTMAPPER),
+            (SKIP, "eth0", LOW),
+            "F:1: required portmapper/tcp on eth0 is skipped by F:2",
+            id="the-portmapper-has-port-111",
+        ),
+    ],
+)
+def test_rules_that_cannot_hold_together_are_refused(
+    first: Listed, second: Listed, error: str
+) -> None:
+    assert conflicts(first, second) == [error]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param((REQUIRED, "*", SSH), (OPTIONAL, "eth0", SSH), id="different-interfaces"),
+        pytest.param((REQUIRED, "*", SSH), (OPTIONAL, "*", LOW), id="single-in-a-range"),
+        pytest.param(
+            (OPTIONAL, "*", LOW), (IGNORE, "*", PortRange(TCP, 1, 1024)), id="overlapping-ranges"
+        ),
+        pytest.param((REQUIRED, "*", SSH, SSHD), (REQUIRED, "*", SSH, DROPBEAR), id="either-owner"),
+        pytest.param((REQUIRED, "*", SSH, SSHD), (REQUIRED, "*", SSH), id="an-owner-or-any"),
+        pytest.param((OPTIONAL, "*", SSH), (SKIP, "*", SSH), id="optional-and-skipped"),
+        pytest.param((REQUIRED, "eth0", SSH), (SKIP, "eth1", SSH), id="skipped-elsewhere"),
+        pytest.param(
+            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(UDP, 22, 22)), id="skipped-protocol"
+        ),
+        pytest.param(
+            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(TCP, 23, 99)), id="skipped-behind-it"
+        ),
+        pytest.param(
+            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(TCP, 0, 21)), id="skipped-before-it"
+        ),
+        pytest.param((REQUIRED, "*", NFS), (SKIP, "*", LOW), id="program-without-fixed-port"),
+        pytest.param(
+            (REQUIRED, "*", NFS), (REQUIRED, "*", RpcProgram(UDP, 100003, "nfs")), id="protocols"
+        ),
+    ],
+)
+def test_rules_that_can_hold_together_are_accepted(first: Listed, second: Listed) -> None:
+    assert conflicts(first, second) == []
+    assert conflicts(second, first) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [
+        (PortRange(TCP, 100, 100), None),
+        (PortRange(TCP, 200, 200), None),
+        (NFS, None),
+        (PortRange(TCP, 99, 99), "required 99/tcp on * is below the lowest port, 100 by F:90"),
+        (
+            PortRange(TCP, 201, 201),
+            "required 201/tcp on * is above the highest port, 200 by --max-port",
+        ),
+        (DNS, "required 53/udp on * cannot be seen: UDP is off by --no-udp"),
+        (
+            RpcProgram(UDP, 100003, "nfs"),
+            "required nfs/udp on * cannot be seen: UDP is off by --no-udp",
+        ),
+    ],
+    ids=str,
+)
+def test_required_service_must_be_in_reach_of_the_scan(item: Item, error: str | None) -> None:
+    found = conflicts((REQUIRED, "*", item), lowest=100, highest=200, udp=False)
+    assert found == ([f"F:1: {error}"] if error else [])
+
+
+def test_portmapper_is_out_of_reach_when_port_111_is() -> None:
+    assert conflicts((REQUIRED, "*", PORTMAPPER), lowest=1024) == [
+        "F:1: required portmapper/tcp on * is below the lowest port, 1024 by F:90"
+    ]
+
+
+@pytest.mark.parametrize("kind", [OPTIONAL, IGNORE, SKIP])
+def test_what_is_not_required_may_be_out_of_reach(kind: Kind) -> None:
+    assert conflicts((kind, "*", DNS), lowest=1024, udp=False) == []
+
+
+def test_every_contradiction_is_reported() -> None:
+    listed: list[Listed] = [
+        (REQUIRED, "*", SSH),
+        (OPTIONAL, "*", SSH),
+        (REQUIRED, "*", SSH),
+        (SKIP, "*", LOW),
+        (REQUIRED, "*", DNS),
+    ]
+    assert conflicts(*listed, udp=False) == [
+        "F:2: optional 22/tcp on * is listed already, as required, by F:1",
+        "F:3: required 22/tcp on * is listed already by F:1",
+        "F:1: required 22/tcp on * is skipped by F:4",
+        "F:3: required 22/tcp on * is skipped by F:4",
+        "F:5: required 53/udp on * cannot be seen: UDP is off by --no-udp",
+    ]
+
+
+ranges = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(
+    lambda ends: PortRange(TCP, min(ends), max(ends))
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["*", "eth0", "eth1"]), ranges)), st.integers(0, 30))
+def test_skip_is_found_exactly_when_a_range_covers_the_port(
+    skips: list[tuple[str, PortRange]], port: int
+) -> None:
+    listed: list[Listed] = [(SKIP, where, item) for where, item in dict.fromkeys(skips)]
+    found = conflicts((REQUIRED, "eth0", PortRange(TCP, port, port)), *listed)
+    covering = [
+        f"F:1: required {port}/tcp on eth0 is skipped by F:{number}"
+        for number, (_, where, item, *_) in enumerate(listed, 2)
+        if where != "eth1" and isinstance(item, PortRange) and item.lowest <= port <= item.highest
+    ]
+    assert len(found) == bool(covering)
+    assert set(found) <= set(covering)
+
+
+NAMED = Interface("192.0.2.7", "eth0", 2, "eth0", origins=("official name www.example",))
+ALIAS = Interface("192.0.2.8", "eth0", 2, "eth0:1", origins=("F:90", "--device"))
+LOCAL6 = Interface("fe80::1%eth0", "eth0", 2, "eth0", origins=("F:91",))
+SCANNED = (
+    "(scanned: 192.0.2.7, chosen by official name www.example; "
+    "192.0.2.8, chosen by F:90 and --device; fe80::1%eth0, chosen by F:91)"
+)
+
+
+def gaps(*listed: Listed, absent: tuple[str, ...] = ()) -> list[str]:
+    return unscanned(rules(*listed), (NAMED, ALIAS, LOCAL6), absent)
+
+
+@pytest.mark.parametrize(
+    "where", ["*", "192.0.2.7", "eth0", "eth0:1", "fe80::1%eth0", "192.0.2.0/24"]
+)
+@pytest.mark.parametrize("kind", list(Kind))
+def test_rule_on_a_scanned_interface_is_accepted(kind: Kind, where: str) -> None:
+    assert gaps((kind, where, SSH)) == []
+
+
+@pytest.mark.parametrize("where", ["198.51.100.9", "::1", "eth1", "eth0:2", "fe80::1%eth1"])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_rule_on_an_interface_that_is_not_scanned_is_refused(kind: Kind, where: str) -> None:
+    assert gaps((kind, where, SSH)) == [f"F:1: {where} is not scanned {SCANNED}"]
+
+
+@pytest.mark.parametrize("where", ["eth1", "eth1:1", "fe80::1%eth1"])
+def test_rule_on_a_device_without_address_is_accepted(where: str) -> None:
+    assert gaps((REQUIRED, where, SSH), absent=("eth1",)) == []
+
+
+def test_rule_on_an_alias_without_address_is_accepted() -> None:
+    assert gaps((REQUIRED, "eth0:2", SSH), absent=("eth0:2",)) == []
+
+
+def test_required_service_needs_a_scanned_address_in_its_network() -> None:
+    assert gaps((REQUIRED, "198.51.100.0/24", SSH)) == [
+        f"F:1: no address of 198.51.100.0/24 is scanned {SCANNED}"
+    ]
+
+
+@pytest.mark.parametrize("kind", [OPTIONAL, IGNORE, SKIP])
+def test_other_rules_may_name_a_network_without_scanned_address(kind: Kind) -> None:
+    assert gaps((kind, "198.51.100.0/24", SSH)) == []
+
+
+def test_interface_of_one_entry_is_reported_once() -> None:
+    pattern = InterfacePattern("eth1")
+    entry = [Rule(OPTIONAL, pattern, PortRange(TCP, port, port), None, "F:1") for port in range(9)]
+    other = Rule(IGNORE, pattern, SSH, None, "F:2")
+    found = unscanned([*entry, other], (NAMED,), ())
+    assert [error.partition(" is not")[0] for error in found] == ["F:1: eth1", "F:2: eth1"]
+
+
+def test_only_the_first_of_many_scanned_interfaces_are_named() -> None:
+    many = [Interface(f"192.0.2.{number}", "eth0", 2, "eth0") for number in range(1, 11)]
+    shown = "; ".join(f"192.0.2.{number}" for number in range(1, 9))
+    assert unscanned(rules((OPTIONAL, "eth1", SSH)), many, ()) == [
+        f"F:1: eth1 is not scanned (scanned: {shown}; and 2 more)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("required", "skipped", "error"),
+    [
+        ("eth0", "192.0.2.7", "required 22/tcp on eth0 is skipped by F:2 (192.0.2.7)"),
+        ("192.0.2.8", "eth0:1", "required 22/tcp on 192.0.2.8 is skipped by F:2 ([eth0:1])"),
+        ("192.0.2.0/24", "eth0", "required 22/tcp on 192.0.2.0/24 is skipped by F:2 (eth0)"),
+        ("eth0", "fe80::/10", "required 22/tcp on eth0 is skipped by F:2 (fe80::/10)"),
+        ("192.0.2.7", "192.0.2.8", None),
+        ("192.0.2.7", "fe80::/10", None),
+    ],
+)
+def test_skip_that_names_the_interface_in_another_way_is_found(
+    required: str, skipped: str, error: str | None
+) -> None:
+    found = gaps((REQUIRED, required, SSH), (SKIP, skipped, LOW))
+    assert found == ([f"F:1: {error}"] if error else [])
+
+
+@pytest.mark.parametrize(("required", "skipped"), [("eth0", "eth0"), ("eth0", "*"), ("*", "eth0")])
+def test_what_is_known_without_addresses_is_not_said_again(required: str, skipped: str) -> None:
+    listed: list[Listed] = [(REQUIRED, required, SSH), (SKIP, skipped, LOW)]
+    assert gaps(*listed, (SKIP, "192.0.2.7", SSH)) == []
+    assert len(conflicts(*listed)) == 1
+
+
+def test_program_without_fixed_port_cannot_be_skipped() -> None:
+    assert gaps((REQUIRED, "eth0", NFS), (SKIP, "192.0.2.7", LOW)) == []
