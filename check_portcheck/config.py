@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from check_portcheck import conflicts, grammar, samhainrc, values
+from check_portcheck import conflicts, grammar, values
 from check_portcheck.model import HIGHEST_PORT, Choice, Method, Severity
 from check_portcheck.policy import Kind, Rule
 from check_portcheck.values import TokenError, quoted
@@ -31,7 +31,7 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """All that one run is told."""
 
@@ -70,7 +70,7 @@ class Settings:
     """How much to tell beyond the findings, 0 to 3."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConfigFile:
     """A configuration file that was read."""
 
@@ -106,6 +106,8 @@ def parse(
 
 def effective(settings: Settings) -> str:
     """The settings as a file that gives the same ones; what only options set is a comment."""
+    from check_portcheck import samhainrc
+
     lines = [samhainrc.SECTION]
     for entry in _ENTRIES:
         if entry.key and not entry.kind:
@@ -129,7 +131,7 @@ def _texts(settings: Settings, field: str) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Entry:
     """One way to set something."""
 
@@ -205,6 +207,8 @@ class _Reader:
 
     def read_file(self, file: ConfigFile) -> None:
         """Take what the section of a file sets."""
+        from check_portcheck import samhainrc
+
         places: dict[str, str] = {}
         for line in samhainrc.lines(file.text, _KEYS):
             place = f"{file.name}:{line.number}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from check_portcheck.model import OpenService, ScanReport
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Memory:
     """What one run leaves to the next."""
 
@@ -33,7 +33,7 @@ class Memory:
     """Where the next run should begin to probe."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """A run's findings and services against those of the last one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ class InterfaceError(Exception):
         self.errors = tuple(errors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chosen:
     """What is scanned."""
 
@@ -111,7 +112,8 @@ def _official(name: str, own: Sequence[Interface], notes: list[str]) -> Iterator
     """The addresses of the host's official name that are this machine's."""
     origin = f"official name {name}"
     try:
-        answers = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+        # As bytes, since text would load the codec for international names first.
+        answers = socket.getaddrinfo(os.fsencode(name), None, type=socket.SOCK_DGRAM)
     except socket.gaierror as failed:
         notes.append(f"{origin} does not resolve ({failed.strerror})")
         return

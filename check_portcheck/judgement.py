@@ -9,17 +9,22 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from check_portcheck.model import Failure, Interface, OpenService, Port, ScanReport
+from check_portcheck.model import (
+    PORTMAPPER_PORT,
+    PORTMAPPER_PROGRAM,
+    Failure,
+    Interface,
+    OpenService,
+    Port,
+    ScanReport,
+)
 from check_portcheck.policy import Item, Kind, Policy, PortRange, RpcProgram, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PORTMAPPER = 100000
-PORTMAPPER_PORT = 111
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Judged:
     """An open service with what the policy says of it."""
 
@@ -37,7 +42,7 @@ class FindingKind(enum.StrEnum):
     """It could not be determined whether something is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """One service that is not as the policy wants it."""
 
@@ -53,7 +58,7 @@ class Finding:
     """What more there is to say: the wrong owner, why it could not be determined."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """What the policy says of a report."""
 
@@ -193,7 +198,7 @@ def _missing_program(
     failed = [f.reason for f in report.failures if f.rpc_only and f.interface == interface]
     if failed:
         # The portmapper itself is always at port 111 (RFC 1833, 3): there, closed means missing.
-        settled = item.program == PORTMAPPER and all(
+        settled = item.program == PORTMAPPER_PROGRAM and all(
             service.port.number != PORTMAPPER_PORT for service in here
         )
         kind = FindingKind.MISSING if settled else FindingKind.UNVERIFIED

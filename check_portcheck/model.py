@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 HIGHEST_PORT = 65535
 
+PORTMAPPER_PROGRAM = 100000
+"""The RPC program number of portmapper and rpcbind alike (RFC 1833, 2.1 and 3.2)."""
+PORTMAPPER_PORT = 111
+"""RFC 1833, 3.2: "assigned port number 111 (SUNRPC)"; rpcbind has the same."""
+
 
 class Protocol(enum.StrEnum):
     """A transport protocol whose ports are scanned; its text is the policy's and the report's."""
@@ -61,7 +66,7 @@ class Severity(enum.StrEnum):
         return State.WARNING if self in (Severity.WARN, Severity.MARK) else State.CRITICAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Port:
     """A port number of one protocol."""
 
@@ -72,7 +77,7 @@ class Port:
         return f"{self.number}/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
     """A name by which the user chose what is scanned."""
 
@@ -82,7 +87,7 @@ class Choice:
     """Where it stands: ``FILE:LINE`` or the option."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Interface:
     """One IP address of this machine that is scanned."""
 
@@ -125,7 +130,7 @@ class Interface:
         return f"[{self.address}]" if ":" in self.address else self.address
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Socket:
     """A row of the socket table: a TCP listener or an unconnected UDP socket."""
 
@@ -145,7 +150,7 @@ class Socket:
     """The kernel's number of this very socket, None where the source does not tell."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RpcService:
     """A program registered with the portmapper."""
 
@@ -157,7 +162,7 @@ class RpcService:
         return self.name or f"RPC_{self.program}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process:
     """A process that holds a socket."""
 
@@ -176,7 +181,7 @@ class Process:
     """The systemd unit, or the container as ``container:ID``, from the cgroup."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Owner:
     """Who holds one socket, as far as it could be seen."""
 
@@ -201,7 +206,7 @@ class Evidence(enum.StrEnum):
     """It stayed silent, and the kernel's lookup found a socket there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenService:
     """A port that is open on one interface."""
 
@@ -220,7 +225,7 @@ class OpenService:
     """One per socket; None when nobody asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unanswered:
     """Ports of which nothing could be learnt: neither open nor closed. Both ends included."""
 
@@ -230,7 +235,7 @@ class Unanswered:
     highest: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registration:
     """What the portmapper of an interface says: this program is on this port."""
 
@@ -239,7 +244,7 @@ class Registration:
     service: RpcService
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """Something that could not be looked at."""
 
@@ -251,7 +256,7 @@ class Failure:
     """Only the names of RPC services are unknown: ports are judged all the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Coverage:
     """How many ports were looked at, over all interfaces and protocols."""
 
@@ -269,7 +274,7 @@ class Coverage:
     """Where the next run should begin to probe so that repeated runs cover everything."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScanReport:
     """All that one run observed."""
 
@@ -289,3 +294,7 @@ class ScanReport:
     coverage: Coverage = Coverage()
     seconds: float = 0.0
     """Duration of the scan."""
+
+
+class ScanError(Exception):
+    """Nothing could be learnt: the socket table is unreadable, a worker failed."""

@@ -6,13 +6,13 @@ The files themselves are read, not the name service switch: a lookup by NSS may 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from check_portcheck.model import HIGHEST_PORT, Port, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
 HIGHEST_PROGRAM = 2**32 - 1
 """The last RPC program number (RFC 5531, 9: an unsigned int)."""
@@ -34,7 +34,9 @@ class Names:
     """Names and numbers of services and RPC programs; each file is read at its first use."""
 
     def __init__(
-        self, services: Path = Path("/etc/services"), rpc: Path = Path("/etc/rpc")
+        self,
+        services: str | PathLike[str] = "/etc/services",
+        rpc: str | PathLike[str] = "/etc/rpc",
     ) -> None:
         self._services_file = services
         self._rpc_file = rpc
@@ -84,9 +86,9 @@ class Names:
         return names, programs
 
 
-def _text(file: Path) -> str:
+def _text(file: str | PathLike[str]) -> str:
     try:
-        with file.open(encoding="utf-8", errors="replace") as stream:
+        with open(file, encoding="utf-8", errors="replace") as stream:
             return stream.read(MAX_SIZE)
     except OSError:
         return ""  # without the file services have numbers only, as the reports then show

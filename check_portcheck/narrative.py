@@ -28,7 +28,7 @@ _INTERFACES_HEADLINE, _INTERFACES_DETAIL = 4, 16
 """How many interfaces a folded finding names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Narrative:
     """The text of a report and its verdict, or of the part that concerns one chosen interface."""
 

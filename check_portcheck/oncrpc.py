@@ -13,15 +13,13 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from check_portcheck.model import HIGHEST_PORT, Protocol
+from check_portcheck.model import HIGHEST_PORT, PORTMAPPER_PORT, PORTMAPPER_PROGRAM, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = 100000
-"""The program number of portmapper and rpcbind alike."""
-PORT = 111
-"""RFC 1833, 3.2: "assigned port number 111 (SUNRPC)"; rpcbind has the same."""
+PROGRAM = PORTMAPPER_PROGRAM
+PORT = PORTMAPPER_PORT
 VERSIONS = (4, 3, 2)
 """Versions of the program, newest first: 4 and 3 are rpcbind's, 2 is the portmapper's."""
 
@@ -81,7 +79,7 @@ _NOT_CARRIED_OUT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mapping:
     """One version of a program is registered on one port of TCP or UDP."""
 

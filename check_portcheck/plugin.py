@@ -12,10 +12,8 @@ import nagiosplugin
 from check_portcheck import history, scan
 from check_portcheck.history import History
 from check_portcheck.judgement import FindingKind, Verdict, judge
-from check_portcheck.model import ScanReport, Severity, State
+from check_portcheck.model import ScanError, ScanReport, Severity, State
 from check_portcheck.narrative import LONGEST_HEADLINE, Narrative
-from check_portcheck.sockettable import SocketTableError
-from check_portcheck.sweep import SweepError
 from check_portcheck.wording import short
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class Portcheck(nagiosplugin.Resource):
         """The counts per chosen interface, in the order of perfdata; all at once, at the end."""
         try:
             self.report = scan.run(self.task, self.chosen.failures)
-        except (SocketTableError, SweepError) as failed:
+        except ScanError as failed:
             raise nagiosplugin.CheckError(str(failed)) from failed
         self.verdict = judge(self.report, self.task.policy)
         self.taken = time.time()

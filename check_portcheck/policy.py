@@ -23,7 +23,7 @@ class Kind(enum.StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InterfacePattern:
     """The interfaces that a rule speaks of."""
 
@@ -46,13 +46,15 @@ class InterfacePattern:
         return self.network is None and self.text != "*"
 
     def __str__(self) -> str:
-        return f"[{self.text}]" if ":" in self.text and self.network is None else self.text
+        # An IPv6 address; a device has one colon at most, before the label of an alias.
+        bracketed = self.text.count(":") > 1 and self.network is None
+        return f"[{self.text}]" if bracketed else self.text
 
 
 ANY_INTERFACE = InterfacePattern("*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PortRange:
     """Ports by number, both ends included."""
 
@@ -71,7 +73,7 @@ class PortRange:
         return f"{self.lowest}-{self.highest}/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EphemeralPorts:
     """The kernel's range of ports for clients, as it is at the run."""
 
@@ -81,7 +83,7 @@ class EphemeralPorts:
         return f"ephemeral/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RpcProgram:
     """An RPC program, on whatever port it is registered."""
 
@@ -106,7 +108,7 @@ class OwnerKind(enum.StrEnum):
     UNIT = "unit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OwnerPattern:
     """The owner without which a rule does not hold."""
 
@@ -140,7 +142,7 @@ class OwnerPattern:
         return f"{self.kind}:{self.value}" if prefixed else self.value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """One item of one list of the policy."""
 

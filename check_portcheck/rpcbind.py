@@ -50,7 +50,7 @@ class _UnavailableError(RpcbindError):
     """No portmapper is to be had this way; there may be another."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _TimeLimit:
     seconds: float
     """For all calls together."""

@@ -33,7 +33,7 @@ LINKS_REQUEST = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
 ADDRESSES_REQUEST = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Link:
     """A network device."""
 
@@ -43,7 +43,7 @@ class Link:
     loopback: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Address:
     """An address of a device."""
 

@@ -28,7 +28,7 @@ _END = re.compile(r"[@$]\s*(end|fi)(\s|$)", re.IGNORECASE)
 _ELSE = re.compile(r"@\s*else(\s|$)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
     """A line that sets something, or is wrong, or both."""
 

@@ -11,6 +11,7 @@ from check_portcheck import sockettable
 from check_portcheck.judgement import judge, owner_matters
 from check_portcheck.look import Target, look
 from check_portcheck.model import (
+    PORTMAPPER_PORT,
     Failure,
     Interface,
     OpenService,
@@ -35,10 +36,8 @@ _RESERVE = 1.0
 _RPC_TIME = 3.0
 """Seconds for the portmappers of all interfaces together."""
 
-_PORTMAPPER_PORT = 111
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scan:
     """What one run looks at, and until when."""
 
@@ -175,7 +174,7 @@ def _explained(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
         asked = {
             service.interface
             for service in report.services
-            if service.port.number == _PORTMAPPER_PORT
+            if service.port.number == PORTMAPPER_PORT
         }
         report = replace(_with_registrations(scan, report, asked), failures=report.failures)
     if any(service.no_socket for service in shown):
@@ -198,6 +197,12 @@ def _with_registrations(
         each for each in report.failures if not (each.rpc_only and each.interface in interfaces)
     ]
     for interface in interfaces:
+        if any(
+            low <= PORTMAPPER_PORT <= high
+            for low, high in scan.policy.skips(interface, Protocol.TCP)
+        ):
+            failures.append(Failure("the portmapper's port is skipped", interface, rpc_only=True))
+            continue
         try:
             registrations += rpcbind.registrations(interface, scan.names, until)
         except rpcbind.RpcbindError as unreachable:

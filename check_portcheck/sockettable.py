@@ -6,11 +6,10 @@ import errno
 import socket
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from check_portcheck import netlink, sockdiag
-from check_portcheck.model import Interface, Port, Protocol, Socket
+from check_portcheck.model import Interface, Port, Protocol, ScanError, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +20,14 @@ _NETLINK_CAP_ACK = 10
 _LOOKUP_BATCH = 128
 """Lookups sent at once: their answers stay far below the receive buffer (net.core.rmem_default)."""
 _NOT_FOUND = (-errno.ENOENT).to_bytes(4, sys.byteorder, signed=True)
-_LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOCAL_PORT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
 _DEFAULT_PORT_RANGE = (32768, 60999)
 """What the kernel starts with (ip-sysctl)."""
 _MAPPED = bytes(10) + b"\xff\xff"
 """Prefix of an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)."""
 
 
-class SocketTableError(Exception):
+class SocketTableError(ScanError):
     """The socket table could not be read, by netlink or otherwise."""
 
 
@@ -88,7 +87,8 @@ def lookup(interface: Interface, protocol: Protocol, ports: Sequence[int]) -> li
 def ephemeral_ports() -> tuple[int, int]:
     """The range from which the kernel gives ports to clients, both ends included."""
     try:
-        lowest, highest = _LOCAL_PORT_RANGE.read_text().split()
+        with open(_LOCAL_PORT_RANGE, encoding="utf-8") as file:
+            lowest, highest = file.read().split()
         return int(lowest), int(highest)
     except (OSError, ValueError):
         return _DEFAULT_PORT_RANGE
@@ -131,7 +131,8 @@ def _by_psutil(refused: OSError) -> tuple[Socket, ...]:
 def _bindv6only() -> bool:
     """The default of V6ONLY, all that is left to go by without netlink (ip-sysctl)."""
     try:
-        return Path("/proc/sys/net/ipv6/bindv6only").read_text().strip() == "1"
+        with open("/proc/sys/net/ipv6/bindv6only", encoding="utf-8") as file:
+            return file.read().strip() == "1"
     except OSError:
         return False
 

@@ -9,11 +9,10 @@ import select
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from check_portcheck import probes, sockettable
-from check_portcheck.model import Interface, Protocol
+from check_portcheck.model import Interface, Protocol, ScanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,14 +26,14 @@ _TRACKED_CHUNK = 1024
 _GRACE = 0.5
 """Seconds that a worker may be late before it is ended."""
 
-_TRACKING = Path("/proc/sys/net/netfilter")
+_TRACKING = "/proc/sys/net/netfilter"
 
 
-class SweepError(Exception):
+class SweepError(ScanError):
     """A worker process failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Some ports of one interface and protocol."""
 
@@ -43,7 +42,7 @@ class Block:
     ports: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Result:
     """What was learnt of the ports of one block; those named in no list are closed."""
 
@@ -65,7 +64,7 @@ class Result:
         return bool(self.left or self.looked_up or self.untracked)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """How long and how far to go; times as of time.monotonic()."""
 
@@ -159,13 +158,9 @@ def _tracking_limit() -> int | None:
     A full table drops the traffic of the whole machine; each UDP probe leaves an entry where
     loopback is tracked.
     """
-    try:
-        count, most = (
-            int((_TRACKING / name).read_text())
-            for name in ("nf_conntrack_count", "nf_conntrack_max")
-        )
-    except (OSError, ValueError):
-        return None  # the module is not loaded
+    count, most = _tracking("count"), _tracking("max")
+    if count is None or most is None:
+        return None
     return count + max(0, most - count) // 4
 
 
@@ -173,11 +168,19 @@ def _tracked_chunk(limits: Limits) -> int:
     """How many UDP ports may be probed now, given what all workers have left in the table."""
     if limits.tracked is None:
         return _BLOCK
-    try:
-        count = int((_TRACKING / "nf_conntrack_count").read_text())
-    except (OSError, ValueError):
+    count = _tracking("count")
+    if count is None:
         return 0
     return min(_TRACKED_CHUNK, max(0, limits.tracked - count) // max(1, limits.workers))
+
+
+def _tracking(figure: str) -> int | None:
+    """A figure of the connection tracking table, None where its module is not loaded."""
+    try:
+        with open(f"{_TRACKING}/nf_conntrack_{figure}", encoding="utf-8") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
 
 
 def _fork_workers(blocks: Sequence[Block], limits: Limits) -> dict[int, Result]:

@@ -26,6 +26,7 @@ _LEVELS: dict[str, Severity | None] = {
     "critical": Severity.CRIT,
     "none": None,  # Samhain's word for no report at all, which makes "no" ambiguous
 }
+_DAY = 86400
 _LONGEST_WAIT = 10**9 - 1  # with six decimals still exact as a float
 _SECONDS = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")
 
@@ -64,10 +65,12 @@ def seconds(text: str) -> float:
 
 
 def time_limit(text: str) -> float:
-    """A number of seconds above 0."""
+    """A number of seconds above 0, a day at most."""
     limit = seconds(text)
     if not limit:
         raise TokenError(f"{quoted(text)} leaves no time at all")
+    if limit > _DAY:
+        raise TokenError(f"{quoted(text)} is longer than a day")
     return limit
 
 

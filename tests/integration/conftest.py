@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from namespace import NOBODY, Check, Program, host, namespace
+from zoo import Zoo, oracle, zoo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +43,14 @@ def program_fixture() -> Iterator[Program]:
 
 def readable_interpreter(packages: Path) -> str:
     """A Python that ``nobody`` can run, with the libraries in *packages*."""
+    as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     candidates = (os.path.realpath(sys.executable), "/usr/bin/python3")
     for candidate in candidates:
         tried = subprocess.run(
-            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-            + [candidate, "-c", "import nagiosplugin, psutil"],
+            [*as_nobody, candidate, "-c", "import nagiosplugin, psutil"],
             env={"PYTHONPATH": str(packages)},
             cwd="/",
+            stderr=subprocess.DEVNULL,
             check=False,
         )
         if tried.returncode == 0:
@@ -79,3 +82,20 @@ def pair_fixture() -> Iterator[tuple[Namespace, Namespace]]:
 def check_fixture(pair: tuple[Namespace, Namespace], program: Program) -> Check:
     """The check in a namespace with lo and eth0."""
     return Check(pair[0], program)
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A zoo that is looked at, and the truth about it."""
+
+    zoo: Zoo
+    truth: set[tuple[str, str, int]]
+    """Address, protocol and number of each port that does not refuse."""
+    check: Check
+
+
+@pytest.fixture(name="living", scope="session")
+def living_fixture(program: Program) -> Iterator[Living]:
+    """One zoo for all: no look at it changes it."""
+    with host() as (here, _), zoo(here) as made:
+        yield Living(made, oracle(made), Check(here, program))

@@ -24,8 +24,11 @@ IPV4, IPV6, LINK_LOCAL = "192.0.2.7", "2001:db8::7", "fe80::7%eth0"
 PEER_IPV4, PEER_IPV6 = "192.0.2.9", "2001:db8::9"
 """The addresses of its peer in the other namespace."""
 
+Report = dict[str, Any]
+"""The object of ``--format json``."""
+
 _CLONE_NEWNET = 0x40000000
-_BESIDE = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Namespace:
@@ -44,29 +47,32 @@ class Namespace:
         return self._holder.pid
 
     def start(
-        self, *argv: str | Path, user: int = 0, env: Mapping[str, str] | None = None, **options: Any
+        self,
+        *argv: str | Path,
+        user: int = 0,
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """A program started in the namespace, by root or by an unprivileged user."""
         enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
         if user:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        defaults: dict[str, Any] = {
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-        }
-        environment = dict([_BESIDE.split("=")]) | dict(env or {})
-        return subprocess.Popen([*enter, *argv], env=environment, text=True, **(defaults | options))
+        return subprocess.Popen(
+            [*enter, *argv],
+            env={"PATH": PATH, **(env or {})},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+        )
 
-    def run(self, *argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str | Path, user: int = 0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """The same, run to its end within a minute."""
-        with self.start(*argv, **options) as process:
-            try:
-                output, errors = process.communicate(timeout=60)
-            except BaseException:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        return finished(self.start(*argv, user=user, env=env))
 
     def shell(self, script: str) -> str:
         """What a script prints; raises AssertionError at its first failing command."""
@@ -117,6 +123,18 @@ class Namespace:
                 made.close()
                 raise
         return made
+
+
+def fill(listener: socket.socket, stack: contextlib.ExitStack, there: Namespace) -> None:
+    """Fill the accept queue of a listener, for as long as *stack* lasts."""
+    while True:
+        with there.entered():
+            client = stack.enter_context(socket.socket(listener.family, socket.SOCK_STREAM))
+        client.settimeout(0.05)
+        try:
+            client.connect(listener.getsockname())
+        except TimeoutError:
+            return
 
 
 def family(address: str) -> socket.AddressFamily:
@@ -200,19 +218,14 @@ class Check:
         self.there = there
         self.program = program
 
-    def start(self, *options: str | Path, user: int = 0, **others: Any) -> subprocess.Popen[str]:
+    def start(self, *options: str | Path, user: int = 0) -> subprocess.Popen[str]:
         """The running process."""
         command = self.program.command(*options, user=user)
-        environment = self.program.environment | others.pop("env", {})
-        return self.there.start(*command, user=user, env=environment, **others)
+        return self.there.start(*command, user=user, env=self.program.environment)
 
-    def __call__(
-        self, *options: str | Path, user: int = 0, **others: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *options: str | Path, user: int = 0) -> subprocess.CompletedProcess[str]:
         """The finished process."""
-        command = self.program.command(*options, user=user)
-        environment = self.program.environment | others.pop("env", {})
-        return self.there.run(*command, user=user, env=environment, **others)
+        return finished(self.start(*options, user=user))
 
     def output(self, *options: str | Path, user: int = 0) -> tuple[str, int]:
         """The whole output, its time normalised, and the exit code; nothing on standard error."""
@@ -220,16 +233,28 @@ class Check:
         assert done.stderr == ""
         return re.sub(r" time=\d+\.\d{3}s", " time=0.000s", done.stdout), done.returncode
 
-    def report(self, *options: str | Path, user: int = 0) -> Any:
+    def report(self, *options: str | Path, user: int = 0) -> Report:
         """What ``--format json`` says."""
         done = self("--format", "json", *options, user=user)
         assert done.stderr == ""
-        return json.loads(done.stdout)
+        answer: Report = json.loads(done.stdout)
+        return answer
 
 
-def opened(report: Any) -> set[tuple[str, str, int]]:
+def opened(report: Report) -> set[tuple[str, str, int]]:
     """Address, protocol and number of each open port of a report."""
     return {(each["interface"], each["protocol"], each["port"]) for each in report["services"]}
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """The process at its end, which must come within a minute; killed if it does not."""
+    with process:
+        try:
+            output, errors = process.communicate(timeout=60)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

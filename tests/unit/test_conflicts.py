@@ -305,7 +305,7 @@ def test_only_the_first_of_many_scanned_interfaces_are_named() -> None:
     ("required", "skipped", "error"),
     [
         ("eth0", "192.0.2.7", "required 22/tcp on eth0 is skipped by F:2 (192.0.2.7)"),
-        ("192.0.2.8", "eth0:1", "required 22/tcp on 192.0.2.8 is skipped by F:2 ([eth0:1])"),
+        ("192.0.2.8", "eth0:1", "required 22/tcp on 192.0.2.8 is skipped by F:2 (eth0:1)"),
         ("192.0.2.0/24", "eth0", "required 22/tcp on 192.0.2.0/24 is skipped by F:2 (eth0)"),
         ("eth0", "fe80::/10", "required 22/tcp on eth0 is skipped by F:2 (fe80::/10)"),
         ("192.0.2.7", "192.0.2.8", None),
