@@ -15,6 +15,7 @@ from check_portcheck.model import (
     Interface,
     OpenService,
     Port,
+    PortSet,
     Protocol,
     Unanswered,
 )
@@ -22,7 +23,7 @@ from check_portcheck.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_PROBE_SHARE, _LOOKUP_SHARE = 0.6, 0.8
+_PROBE_SHARE, _LOOKUP_SHARE = 0.75, 0.9
 """Parts of the time after which probes give way to lookups, and lookups end."""
 
 _PATIENCE = 0.25
@@ -39,9 +40,17 @@ class Contacted:
     """What contacting some ports showed."""
 
     services: tuple[OpenService, ...]
-    unknown: tuple[Unanswered, ...]
-    """Ports of which nothing was learnt."""
+    results: Sequence[sweep.Result]
     coverage: Coverage
+
+    def unknown(self) -> Iterator[Unanswered]:
+        """The ports of which nothing was learnt."""
+        left: defaultdict[Target, list[int]] = defaultdict(list)
+        for result in self.results:
+            left[result.block.interface, result.block.protocol] += result.unknown
+        for target, ports in left.items():
+            for lowest, highest in _stretches(ports):
+                yield Unanswered(*target, lowest, highest)
 
 
 @dataclass
@@ -52,12 +61,9 @@ class _Suspects:
     undecided: list[int] = field(default_factory=list)
     held: set[int] = field(default_factory=set)
     """Undecided ones at which the lookup finds a socket."""
-    left: list[int] = field(default_factory=list)
 
 
-def contact(
-    wanted: Mapping[Target, Sequence[int]], until: float, start: int | None = None
-) -> Contacted:
+def contact(wanted: Mapping[Target, PortSet], until: float, start: int | None = None) -> Contacted:
     """Ask the ports until *until*, as of time.monotonic(), from where an earlier run stopped.
 
     Raises SocketTableError or SweepError.
@@ -77,35 +83,26 @@ def contact(
     )
     suspects = _suspects(results)
     filtered = _decide(suspects, until)
-    total = sum(len(block.ports) for block in blocks)
-    looked_up = sum(result.looked_up for result in results)
-    untracked = sum(result.untracked for result in results)
-    left = sum(len(result.left) for result in results)
+    total = sum(len(ports) for ports in wanted.values())
     done = next((number for number, result in enumerate(results) if result.unprobed), 0)
     coverage = Coverage(
         ports=total,
-        probed=total - looked_up - untracked - left,
-        looked_up=looked_up,
+        probed=total - sum(result.unprobed for result in results),
+        looked_up=sum(result.looked_up for result in results),
         filtered=filtered,
-        untracked=untracked,
+        untracked=sum(result.untracked for result in results),
         resume=(first + done) % len(blocks),
     )
-    unknown = [
-        Unanswered(*target, lowest, highest)
-        for target, each in suspects.items()
-        for lowest, highest in _stretches(each.left)
-    ]
-    return Contacted(tuple(_services(suspects)), tuple(unknown), coverage)
+    return Contacted(tuple(_services(suspects)), results, coverage)
 
 
 def _suspects(results: Iterable[sweep.Result]) -> dict[Target, _Suspects]:
     suspects: defaultdict[Target, _Suspects] = defaultdict(_Suspects)
     for result in results:
-        if result.open or result.undecided or result.left:
+        if result.open or result.undecided:
             each = suspects[result.block.interface, result.block.protocol]
             each.answered.update(result.open)
             each.undecided += result.undecided
-            each.left += result.left
     return dict(suspects)
 
 

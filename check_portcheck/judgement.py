@@ -81,9 +81,10 @@ def judge(report: ScanReport, policy: Policy) -> Verdict:
         concerning = _concerning(policy, report, service)
         used.update(concerning)
         allowing = [rule for rule in concerning if owner_holds(service, rule)]
+        unsure = None if allowing else _unsure_portmapper(report, policy, service)
         judged.append(Judged(service, min(allowing, key=_precedence, default=None)))
         if not allowing:
-            findings.append(_not_allowed(service, concerning))
+            findings.append(unsure or _not_allowed(service, concerning))
     findings += _unmet(report, policy)
     findings += _unanswered(report, policy)
     places = {interface: place for place, interface in enumerate(report.interfaces)}
@@ -127,6 +128,27 @@ def _concerning(policy: Policy, report: ScanReport, service: OpenService) -> lis
 def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:
     """Ignored comes first, since it is never judged, then required; then any order will do."""
     return (rule.kind is not Kind.IGNORE, rule.kind is not Kind.REQUIRED, rule.place, str(rule))
+
+
+def _rpc_failure(report: ScanReport, interface: Interface) -> str | None:
+    """Why the RPC programs of an interface are unknown, None when they are known."""
+    failures = (f for f in report.failures if f.rpc_only and f.interface == interface)
+    return next((failure.reason for failure in failures), None)
+
+
+def _unsure_portmapper(report: ScanReport, policy: Policy, service: OpenService) -> Finding | None:
+    """The finding for a port 111 that may be the portmapper a rule allows, but does not say so.
+
+    The portmapper is at that port wherever it runs (RFC 1833, 3.2).
+    """
+    reason = _rpc_failure(report, service.interface)
+    if reason is None or service.port.number != PORTMAPPER_PORT:
+        return None
+    rules = policy.concerning(service.interface, service.port, [PORTMAPPER_PROGRAM])
+    if not rules:
+        return None
+    rule, item = min(rules, key=_precedence), _single(service.port)
+    return Finding(FindingKind.UNVERIFIED, service.interface, item, service, rule, reason)
 
 
 def _single(port: Port) -> PortRange:
@@ -195,14 +217,13 @@ def _missing_program(
     ]
     if any(item.program == rpc.program for service in here for rpc in service.rpc):
         return None
-    failed = [f.reason for f in report.failures if f.rpc_only and f.interface == interface]
-    if failed:
-        # The portmapper itself is always at port 111 (RFC 1833, 3): there, closed means missing.
-        settled = item.program == PORTMAPPER_PROGRAM and all(
-            service.port.number != PORTMAPPER_PORT for service in here
-        )
-        kind = FindingKind.MISSING if settled else FindingKind.UNVERIFIED
-        return Finding(kind, interface, item, None, rule, failed[0])
+    reason = _rpc_failure(report, interface)
+    if reason is not None:
+        if item.program != PORTMAPPER_PROGRAM:
+            return Finding(FindingKind.UNVERIFIED, interface, item, None, rule, reason)
+        if any(service.port.number == PORTMAPPER_PORT for service in here):
+            return None  # named as the open service that it may be
+        return Finding(FindingKind.MISSING, interface, item, None, rule, reason)
     registered = sorted(
         each.port.number
         for each in report.registrations

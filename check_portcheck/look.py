@@ -13,12 +13,13 @@ from check_portcheck.model import (
     Method,
     OpenService,
     Port,
+    PortSet,
     Protocol,
     Unanswered,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 Target = tuple[Interface, Protocol]
 
@@ -33,7 +34,7 @@ class Look:
 
 
 def look(
-    method: Method, wanted: Mapping[Target, Sequence[int]], until: float, start: int | None = None
+    method: Method, wanted: Mapping[Target, PortSet], until: float, start: int | None = None
 ) -> Look:
     """The open services among the wanted ports; what takes longer than *until* is left out.
 
@@ -42,19 +43,16 @@ def look(
     """
     table = () if method is Method.PROBE else sockettable.read()
     services: list[OpenService] = []
-    unlisted: dict[Target, Sequence[int]] = {}
+    unlisted: dict[Target, PortSet] = {}
     for interface in dict.fromkeys(interface for interface, _ in wanted):
         listed = sockettable.answering(table, interface)
         for protocol in Protocol:
-            ports = wanted.get((interface, protocol), ())
-            members = ports if isinstance(ports, range) else frozenset(ports)
-            known = {p.number for p in listed if p.protocol is protocol and p.number in members}
-            for number in sorted(known):
+            ports = wanted.get((interface, protocol), PortSet(()))
+            known = sorted(p.number for p in listed if p.protocol is protocol and p.number in ports)
+            for number in known:
                 port = Port(protocol, number)
                 services.append(OpenService(interface, port, Evidence.TABLE, listed[port]))
-            if method is not Method.TABLE:
-                rest = [port for port in ports if port not in known] if known else ports
-                unlisted[interface, protocol] = rest
+            unlisted[interface, protocol] = ports.minus(known)
     if method is Method.TABLE:
         total = sum(len(ports) for ports in wanted.values())
         return Look(tuple(services), (), Coverage(ports=total, probed=total))
@@ -67,5 +65,5 @@ def look(
         probed=found.coverage.probed + len(services),
     )
     # Of what was left the table said before that it has no socket.
-    unanswered = found.unknown if method is Method.PROBE else ()
+    unanswered = tuple(found.unknown()) if method is Method.PROBE else ()
     return Look((*services, *found.services), unanswered, covered)

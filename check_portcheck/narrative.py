@@ -152,6 +152,8 @@ class Narrative:
         }
         if unseen:
             yield f"processes not seen: {', '.join(sorted(unseen))}"
+        nameless = [failure.reason for failure in self.report.failures if failure.rpc_only]
+        yield from (f"RPC services have no names: {reason}" for reason in dict.fromkeys(nameless))
         covered = self.report.coverage
         if covered.untracked:
             yield (

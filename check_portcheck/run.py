@@ -37,7 +37,8 @@ def run(settings: Settings, names: Names, end: float) -> tuple[str, int]:
     if settings.check_config:
         return config.effective(settings), State.OK
     start = memory.resume if memory else None
-    task = Scan(settings, chosen.interfaces, Policy(settings.rules), names, end, start)
+    policy, now = Policy(settings.rules), time.monotonic()
+    task = Scan(settings, chosen.interfaces, policy, names, now, end, start)
     resource = plugin.Portcheck(task, chosen, memory, trouble)
     check = plugin.check(resource)
     if settings.print_policy:

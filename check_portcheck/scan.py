@@ -16,6 +16,7 @@ from check_portcheck.model import (
     Interface,
     OpenService,
     Port,
+    PortSet,
     Protocol,
     RpcService,
     ScanReport,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from check_portcheck.names import Names
     from check_portcheck.policy import Policy
 
-_RESERVE = 1.0
-"""Seconds kept for the second look and for the owners of what it confirms."""
+_PAUSE_SHARE, _RESERVE_SHARE, _RPC_SHARE = 0.3, 0.15, 0.3
+"""Parts of the time limit: the pause at most, what is kept for the second look, portmappers."""
 
 _RPC_TIME = 3.0
 """Seconds for the portmappers of all interfaces together."""
@@ -45,6 +46,8 @@ class Scan:
     interfaces: tuple[Interface, ...]
     policy: Policy
     names: Names
+    began: float
+    """When the run began, as of time.monotonic()."""
     end: float
     """When the report is due, as of time.monotonic()."""
     start: int | None = None
@@ -55,21 +58,23 @@ class Scan:
         """The protocols that are scanned."""
         return tuple(Protocol) if self.settings.udp else (Protocol.TCP,)
 
+    @property
+    def pause(self) -> float:
+        """Seconds before the second look."""
+        return min(self.settings.confirm, (self.end - self.began) * _PAUSE_SHARE)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds kept for the second look and for the owners of what it confirms."""
+        return (self.end - self.began) * _RESERVE_SHARE
+
 
 def run(scan: Scan, failures: Sequence[Failure] = ()) -> ScanReport:
     """Look, look again at what is not as the policy wants it, and name who is behind it.
 
-    *failures* came before the scan and go into the report. Raises SocketTableError or SweepError
-    where nothing could be learnt.
+    *failures* came before the scan and go into the report. Raises ScanError where nothing could
+    be learnt.
     """
-    began = time.monotonic()
-    wanted = {
-        (interface, protocol): _ports(scan, interface, protocol)
-        for interface in scan.interfaces
-        for protocol in scan.protocols
-    }
-    until = scan.end - scan.settings.confirm - _RESERVE
-    first = look(scan.settings.method, wanted, until, scan.start)
     report = ScanReport(
         method=scan.settings.method,
         interfaces=scan.interfaces,
@@ -77,29 +82,39 @@ def run(scan: Scan, failures: Sequence[Failure] = ()) -> ScanReport:
         lowest=scan.settings.lowest,
         highest=scan.settings.highest,
         ephemeral=sockettable.ephemeral_ports(),
-        services=first.services,
-        unanswered=first.unanswered,
         failures=tuple(failures),
-        coverage=first.coverage,
     )
     if scan.policy.names_rpc:
         report = _with_registrations(scan, report, report.interfaces)
-    report = _judgeable(scan, report)
+    report = _judgeable(scan, _first_look(scan, report))
     verdict = judge(report, scan.policy)
     if verdict.findings and scan.settings.confirm:
         report = _judgeable(scan, _confirmed(scan, report, verdict))
         verdict = judge(report, scan.policy)
     report = _explained(scan, report, verdict)
-    return replace(report, seconds=time.monotonic() - began)
+    return replace(report, seconds=time.monotonic() - scan.began)
 
 
-def _ports(scan: Scan, interface: Interface, protocol: Protocol) -> Sequence[int]:
+def _first_look(scan: Scan, report: ScanReport) -> ScanReport:
+    """The report with what is open in the whole range."""
+    wanted = {
+        (interface, protocol): _ports(scan, interface, protocol)
+        for interface in scan.interfaces
+        for protocol in scan.protocols
+    }
+    until = scan.end - scan.pause - scan.reserve
+    found = look(scan.settings.method, wanted, until, scan.start)
+    return replace(
+        report, services=found.services, unanswered=found.unanswered, coverage=found.coverage
+    )
+
+
+def _ports(scan: Scan, interface: Interface, protocol: Protocol) -> PortSet:
     """The ports in the range that are not skipped."""
-    whole = range(scan.settings.lowest, scan.settings.highest + 1)
-    skipped: set[int] = set()
+    ports = PortSet(range(scan.settings.lowest, scan.settings.highest + 1))
     for lowest, highest in scan.policy.skips(interface, protocol):
-        skipped.update(range(lowest, highest + 1))
-    return [port for port in whole if port not in skipped] if skipped else whole
+        ports = ports.minus(range(lowest, highest + 1))
+    return ports
 
 
 def _confirmed(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
@@ -109,18 +124,17 @@ def _confirmed(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
     UDP socket in the range for clients must be the very same one, since resolvers and the like
     open new ones all the time.
     """
-    pause = min(scan.settings.confirm, scan.end - time.monotonic() - _RESERVE)
-    time.sleep(max(0.0, pause))
+    time.sleep(max(0.0, min(scan.pause, scan.end - time.monotonic() - scan.reserve)))
     concerned = {finding.interface for finding in verdict.findings}
     if scan.policy.names_rpc:
         report = _with_registrations(scan, report, concerned)
     wanted: defaultdict[Target, set[int]] = defaultdict(set)
     for interface, port in _doubtful(report, verdict):
         wanted[interface, port.protocol].add(port.number)
-    ports = {
-        (interface, protocol): sorted(numbers.intersection(_ports(scan, interface, protocol)))
-        for (interface, protocol), numbers in wanted.items()
-    }
+    ports: dict[Target, PortSet] = {}
+    for target, numbers in wanted.items():
+        allowed = _ports(scan, *target)
+        ports[target] = PortSet(sorted(number for number in numbers if number in allowed))
     second = look(scan.settings.method, ports, scan.end, start=0)
     again = {(service.interface, service.port): service for service in second.services}
     unknown = {(each.interface, each.protocol) for each in second.unanswered}
@@ -191,7 +205,7 @@ def _with_registrations(
     """The report with what the portmappers of these interfaces say now."""
     from check_portcheck import rpcbind
 
-    until = min(scan.end - _RESERVE, time.monotonic() + _RPC_TIME)
+    until = time.monotonic() + min(_RPC_TIME, (scan.end - time.monotonic()) * _RPC_SHARE)
     registrations = [each for each in report.registrations if each.interface not in interfaces]
     failures = [
         each for each in report.failures if not (each.rpc_only and each.interface in interfaces)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from check_portcheck import probes, sockettable
-from check_portcheck.model import Interface, Protocol, ScanError
+from check_portcheck.model import Interface, PortSet, Protocol, ScanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class Block:
 
     interface: Interface
     protocol: Protocol
-    ports: Sequence[int]
+    ports: PortSet
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,29 @@ class Result:
     """What was learnt of the ports of one block; those named in no list are closed."""
 
     block: Block
-    open: tuple[int, ...]
+    open: tuple[int, ...] = ()
     """TCP ports that took a connection."""
-    undecided: tuple[int, ...]
+    undecided: tuple[int, ...] = ()
     """Ports that did not answer, or at which the kernel's lookup found a socket."""
-    left: tuple[int, ...]
-    """Ports of which nothing was learnt: no time, or no lookup to be had."""
-    looked_up: int
+    left: tuple[int, ...] = ()
+    """Ports of which nothing was learnt, since there is no lookup to be had."""
+    looked_up: int = 0
     """Ports decided by the kernel's lookup in place of a probe, for want of time."""
-    untracked: int
+    untracked: int = 0
     """The same, so that connection tracking keeps room."""
+    begun: bool = True
+    """False where no time was left: then nothing was learnt of any of its ports."""
 
     @property
-    def unprobed(self) -> bool:
-        """Whether any of the ports still waits for a probe."""
-        return bool(self.left or self.looked_up or self.untracked)
+    def unprobed(self) -> int:
+        """How many of the ports still wait for a probe."""
+        unknown = len(self.left) if self.begun else len(self.block.ports)
+        return unknown + self.looked_up + self.untracked
+
+    @property
+    def unknown(self) -> Sequence[int]:
+        """The ports of which nothing was learnt."""
+        return self.left if self.begun else self.block.ports.numbers()
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,10 @@ class Limits:
     workers: int
 
 
-def blocks_of(interface: Interface, protocol: Protocol, ports: Iterable[int]) -> Iterator[Block]:
+def blocks_of(interface: Interface, protocol: Protocol, ports: PortSet) -> Iterator[Block]:
     """The ports, in ascending order, cut into blocks."""
-    whole: Sequence[int] = ports if isinstance(ports, range) else tuple(ports)
-    for start in range(0, len(whole), _BLOCK):
-        yield Block(interface, protocol, whole[start : start + _BLOCK])
+    for part in ports.cut(_BLOCK):
+        yield Block(interface, protocol, part)
 
 
 def run(blocks: Sequence[Block], probe_until: float, look_until: float) -> list[Result]:
@@ -94,62 +101,60 @@ def run(blocks: Sequence[Block], probe_until: float, look_until: float) -> list[
     if workers <= 1:
         return [_examine(block, limits) for block in blocks]
     found = _fork_workers(blocks, limits)
-    return [
-        found[number] if number in found else Result(block, (), (), tuple(block.ports), 0, 0)
-        for number, block in enumerate(blocks)
-    ]
+    return [found.get(n, Result(block, begun=False)) for n, block in enumerate(blocks)]
 
 
 def _examine(block: Block, limits: Limits) -> Result:
     """Look at one block in the way that the time left allows."""
     now = time.monotonic()
     if now >= limits.look_until:
-        return Result(block, (), (), tuple(block.ports), 0, 0)
-    if now >= limits.probe_until:
-        return _look_up(block, probes.Answers(unasked=list(block.ports)), untracked=0)
+        return Result(block, begun=False)
+    ports = block.ports.numbers()
     try:
+        if now >= limits.probe_until:
+            return _result(block, probes.Answers(), ports)
         if block.protocol is Protocol.TCP:
-            return _look_up(block, probes.sweep_tcp(block.interface, block.ports), untracked=0)
-        return _examine_udp(block, limits)
+            return _result(block, probes.sweep_tcp(block.interface, ports))
+        return _examine_udp(block, ports, limits)
     except OSError:
         # No source port or no descriptor to be had: the lookup needs neither.
-        return _look_up(block, probes.Answers(unasked=list(block.ports)), untracked=0)
+        return _result(block, probes.Answers(), ports)
 
 
-def _examine_udp(block: Block, limits: Limits) -> Result:
+def _examine_udp(block: Block, ports: Sequence[int], limits: Limits) -> Result:
     """Probe in chunks, as far as connection tracking has room for an entry per port."""
     # A datagram to port 0 cannot be sent (EINVAL in udp_sendmsg), nor can a socket have it.
-    ports = block.ports[1:] if block.ports and block.ports[0] == 0 else block.ports
+    ports = ports[1:] if ports and ports[0] == 0 else ports
     answers = probes.Answers()
     done = 0
-    while done < len(ports) and not answers.unasked:
-        chunk = _tracked_chunk(limits)
-        if chunk == 0:
-            break
+    while done < len(ports) and (chunk := _tracked_chunk(limits)):
         part = probes.sweep_udp(block.interface, ports[done : done + chunk])
         answers.undecided += part.undecided
         answers.unasked += part.unasked
         done += chunk
-    untracked = max(0, len(ports) - done)
-    answers.unasked += ports[done:]
-    return _look_up(block, answers, untracked)
+    return _result(block, answers, untracked=ports[done:])
 
 
-def _look_up(block: Block, answers: probes.Answers, untracked: int) -> Result:
-    """Decide by the kernel's lookup what was not asked."""
-    left: list[int] = []
-    looked_up = 0
-    if answers.unasked:
-        try:
-            answers.undecided += sockettable.lookup(
-                block.interface, block.protocol, answers.unasked
-            )
-            looked_up = len(answers.unasked) - untracked
-        except OSError:
-            left = answers.unasked
-    return Result(
-        block, tuple(answers.open), tuple(answers.undecided), tuple(left), looked_up, untracked
-    )
+def _result(
+    block: Block,
+    answers: probes.Answers,
+    late: Sequence[int] = (),
+    untracked: Sequence[int] = (),
+) -> Result:
+    """The answers, with the kernel's lookup in place of those that were not asked for.
+
+    *late*: ports for whose probe no time was left; *untracked*: those that would have taken too
+    much room in the connection tracking table.
+    """
+    silent = (*answers.unasked, *late, *untracked)
+    opened, undecided = tuple(answers.open), tuple(answers.undecided)
+    if not silent:
+        return Result(block, opened, undecided)
+    try:
+        held = sockettable.lookup(block.interface, block.protocol, silent)
+    except OSError:
+        return Result(block, opened, undecided, left=silent)
+    return Result(block, opened, (*undecided, *held), (), len(late), len(untracked))
 
 
 def _tracking_limit() -> int | None:
@@ -214,7 +219,8 @@ def _work(blocks: Sequence[Block], limits: Limits, counter: int, inlet: int) -> 
             while (number := _next_number(counter)) < len(blocks):
                 result = _examine(blocks[number], limits)
                 lists = (result.open, result.undecided, result.left)
-                out.write(marshal.dumps((number, *lists, result.looked_up, result.untracked)))
+                counts = (result.looked_up, result.untracked, result.begun)
+                out.write(marshal.dumps((number, *lists, *counts)))
         status = 0
     finally:
         os._exit(status)
