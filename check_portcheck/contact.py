@@ -32,6 +32,9 @@ _PATIENCE = 0.25
 _PATIENT_PORTS = 4096
 """So many silent ports get that patience; more of them are a filter's doing."""
 
+_OWN_PORTS = 64
+"""At most so many silent UDP ports may be the sweep's own; more of them are a filter's doing."""
+
 Target = tuple[Interface, Protocol]
 
 
@@ -131,6 +134,8 @@ def _decide(suspects: Mapping[Target, _Suspects], until: float) -> int:
 
 def _unrefused(interface: Interface, ports: Sequence[int]) -> int:
     """How many UDP ports stay silent now that those of the sweep's own sockets are closed."""
+    if len(ports) > _OWN_PORTS:
+        return len(ports)
     try:
         again = probes.sweep_udp(interface, ports)
     except OSError:

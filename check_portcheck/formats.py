@@ -9,8 +9,9 @@ from check_portcheck.config import Format
 from check_portcheck.history import key
 from check_portcheck.judgement import FindingKind
 from check_portcheck.model import Severity, State
+from check_portcheck.narrative import LONGEST_HEADLINE
 from check_portcheck.policy import Kind
-from check_portcheck.wording import clean, port_name
+from check_portcheck.wording import clean, port_name, short
 
 if TYPE_CHECKING:
     import nagiosplugin
@@ -101,18 +102,23 @@ def inactive(form: Format) -> str:
 
 def unknown(reason: str, form: Format) -> tuple[str, int]:
     """What is said when nothing could be checked at all; *reason* may have several lines."""
-    first, *more = [clean(line) for line in reason.splitlines()] or ["no reason given"]
+    details = [clean(line) for line in reason.splitlines()] or ["no reason given"]
+    first = short(details[0], LONGEST_HEADLINE)
+    if first == details[0]:
+        del details[0]
     match form:
         case Format.NAGIOS:
-            return "\n".join([f"PORTCHECK UNKNOWN - {first}", *more]) + "\n", State.UNKNOWN
+            lines = _bounded([f"PORTCHECK UNKNOWN - {first}", *details], _LONGEST_OUTPUT)
+            return "\n".join(lines) + "\n", State.UNKNOWN
         case Format.CHECKMK:
-            text = "\\n".join(line.translate(_CHECKMK) for line in (first, *more))
+            lines = [first, *_bounded(details, _LONGEST_CHECKMK_DETAILS)]
+            text = "\\n".join(line.translate(_CHECKMK) for line in lines)
             return f'3 "Portcheck" - {text}\n', State.OK
         case Format.JSON:
             import json
 
             answer = {"format": _JSON_FORMAT, "version": __version__, "state": "UNKNOWN"}
-            answer |= {"exit_code": State.UNKNOWN, "summary": first, "details": more}
+            answer |= {"exit_code": State.UNKNOWN, "summary": first, "details": details}
             return json.dumps(answer, indent=2) + "\n", State.UNKNOWN
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from check_portcheck.names import Names
     from check_portcheck.scan import Scan
 
-LONGEST_HEADLINE = 200
-"""Characters of the first line's text, which lists of services show."""
+LONGEST_HEADLINE = 165
+"""Characters; with ``PORTCHECK CRITICAL - `` and the age of a reused result it stays below 200."""
 
 _INTERFACES_HEADLINE, _INTERFACES_DETAIL = 4, 16
 """How many interfaces a folded finding names."""

@@ -13,12 +13,15 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from check_portcheck.model import Interface
+
+    SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 _MSG_ERRQUEUE = 0x2000  # linux/socket.h
 _IP_RECVERR = 11  # linux/in.h
@@ -62,21 +65,20 @@ def sweep_tcp(interface: Interface, ports: Sequence[int]) -> Answers:
     """
     answers = Answers()
     own: list[int] = []
-    queue = iter(ports)
-    host, scope = _target(interface)
+    queue = _targets(interface, ports)
     refused = errno.ECONNREFUSED
-    avoid = 0
+    port = 0
     while len(answers.undecided) < _SILENT_TCP_LIMIT:
-        connection, source = _tcp_socket(interface, avoid)
+        connection, source = _tcp_socket(interface, avoid=port)
         with connection:
             connect = connection.connect_ex
-            for port in queue:
-                result = connect((host, port, *scope))
+            for target in queue:
+                result = connect(target)
                 if result != refused:
                     break
             else:
                 break
-        avoid = port
+        port = target[1]
         if port == source:
             own.append(port)  # it would have met itself: to be asked from another source port
         elif result == 0:
@@ -85,7 +87,7 @@ def sweep_tcp(interface: Interface, ports: Sequence[int]) -> Answers:
             answers.undecided.append(port)
     for port in own:
         _ask_alone(interface, port, answers)
-    if rest := list(queue):
+    if rest := [target[1] for target in queue]:
         patient = ask_patiently(interface, rest, _FIRST_PATIENCE)
         answers.open += patient.open
         answers.undecided += patient.undecided
@@ -101,22 +103,26 @@ def sweep_udp(interface: Interface, ports: Sequence[int]) -> Answers:
     to be had.
     """
     answers = Answers()
-    queue = iter(ports)
-    host, scope = _target(interface)
+    own: list[int] = []
+    queue = _targets(interface, ports)
     while len(answers.undecided) < _SILENT_UDP_LIMIT:
         with _udp_socket(interface) as connection:
+            source = connection.getsockname()[1]
             send, receive = connection.sendto, connection.recv
             port = 0
             try:
-                for port in queue:
-                    send(b"", (host, port, *scope))
+                for target in queue:
+                    port = target[1]
+                    send(b"", target)
                     receive(1, _MSG_ERRQUEUE)  # recv(0) would return without a system call
             except OSError:
                 # EAGAIN: no refusal came back. EPERM and the like: a filter kept the datagram.
-                answers.undecided.append(port)
+                (own if port == source else answers.undecided).append(port)
             else:
                 break
-    answers.unasked = list(queue)
+    answers.unasked = [target[1] for target in queue]
+    if own:  # the datagram met its own sender: to be asked from another source port
+        answers.undecided += sweep_udp(interface, own).undecided
     return answers
 
 
@@ -138,7 +144,6 @@ def _ask_crowd(
     interface: Interface, ports: Sequence[int], patience: float
 ) -> tuple[list[int], list[int]]:
     """The ports that took a connection and those that stayed silent; the others refused."""
-    host, scope = _target(interface)
     waiting: dict[int, tuple[socket.socket, int]] = {}
     connected: list[int] = []
     silent: list[int] = []
@@ -151,9 +156,10 @@ def _ask_crowd(
         elif result != errno.ECONNREFUSED:
             silent.append(port)
 
-    for port in ports:
+    for target in _targets(interface, ports):
+        port = target[1]
         connection = socket.socket(interface.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        result = connection.connect_ex((host, port, *scope))
+        result = connection.connect_ex(target)
         if result == errno.EINPROGRESS:
             waiting[connection.fileno()] = (connection, port)
             poll.register(connection, select.POLLOUT)
@@ -172,10 +178,9 @@ def _ask_crowd(
 
 def _ask_alone(interface: Interface, port: int, answers: Answers) -> None:
     """One connection while no other socket of this process is under way."""
-    host, scope = _target(interface)
     connection, _ = _tcp_socket(interface, avoid=port)
     with connection:
-        result = connection.connect_ex((host, port, *scope))
+        result = connection.connect_ex(_target(interface, port))
     if result == 0:
         answers.open.append(port)
     elif result != errno.ECONNREFUSED:
@@ -187,17 +192,16 @@ def _tcp_socket(interface: Interface, avoid: int) -> tuple[socket.socket, int]:
 
     It is bound by number: a port that the kernel chose is given up at the first refusal.
     """
-    host, scope = _target(interface)
     for _ in range(_CHOICES):
         with socket.socket(interface.family, socket.SOCK_STREAM) as choosing:
-            choosing.bind((host, 0, *scope))
+            choosing.bind(_target(interface, 0))
             source = choosing.getsockname()[1]
         if source == avoid:
             continue
         connection = socket.socket(interface.family, socket.SOCK_STREAM)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _CONNECT_PATIENCE)
         try:
-            connection.bind((host, source, *scope))
+            connection.bind(_target(interface, source))
         except OSError:
             connection.close()  # taken by somebody else in between
         else:
@@ -207,23 +211,29 @@ def _tcp_socket(interface: Interface, avoid: int) -> tuple[socket.socket, int]:
 
 def _udp_socket(interface: Interface) -> socket.socket:
     """An unconnected non-blocking socket that keeps the errors of its datagrams."""
-    host, scope = _target(interface)
     connection = socket.socket(interface.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     if interface.family == socket.AF_INET:
         connection.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
     else:
         connection.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-    connection.bind((host, 0, *scope))
+    connection.bind(_target(interface, 0))
     return connection
 
 
-def _target(interface: Interface) -> tuple[str, tuple[int, ...]]:
-    """Host, and what follows the port in a socket address: flow label and scope for link-local.
+def _targets(interface: Interface, ports: Iterable[int]) -> Iterator[SocketAddress]:
+    """The socket addresses of ports; made by zip, which costs the loops over them least.
 
-    An address with ``%scope`` would go through getaddrinfo() at each call.
+    A link-local address needs flow label and scope by number: with ``%scope`` it would go through
+    getaddrinfo() at each call.
     """
     host = interface.address.partition("%")[0]
-    return host, ((0, interface.scope) if interface.scope else ())
+    if interface.scope:
+        return zip(repeat(host), ports, repeat(0), repeat(interface.scope))
+    return zip(repeat(host), ports)
+
+
+def _target(interface: Interface, port: int) -> SocketAddress:
+    return next(_targets(interface, [port]))
 
 
 def _crowd() -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLOCK = 8192
 """Ports that one process probes before it looks at the clock, about 60 ms."""
 
-_TRACKED_CHUNK = 1024
+_TRACKED_CHUNK = 256
 """UDP ports that are probed between two looks at the connection tracking table."""
 
 _GRACE = 0.5
@@ -97,7 +97,7 @@ def run(blocks: Sequence[Block], probe_until: float, look_until: float) -> list[
     One result per block. Raises SweepError.
     """
     workers = min(len(os.sched_getaffinity(0)), len(blocks))
-    limits = Limits(probe_until, look_until, _tracking_limit(), workers)
+    limits = Limits(probe_until, look_until, _tracking_limit(workers))
     if workers <= 1:
         return [_examine(block, limits) for block in blocks]
     found = _fork_workers(blocks, limits)
@@ -157,16 +157,17 @@ def _result(
     return Result(block, opened, (*undecided, *held), (), len(late), len(untracked))
 
 
-def _tracking_limit() -> int | None:
-    """How full the connection tracking table may get: a quarter of what is free now.
+def _tracking_limit(workers: int) -> int | None:
+    """How full the connection tracking table may be for a worker to go on.
 
-    A full table drops the traffic of the whole machine; each UDP probe leaves an entry where
-    loopback is tracked.
+    A full table drops the traffic of the whole machine, and each UDP probe leaves an entry where
+    loopback is tracked. The scan takes a quarter of what is free now, less the chunks that the
+    workers may be at and one for what is asked again.
     """
     count, most = _tracking("count"), _tracking("max")
     if count is None or most is None:
         return None
-    return count + max(0, most - count) // 4
+    return count + max(0, most - count) // 4 - workers * _TRACKED_CHUNK
 
 
 def _tracked_chunk(limits: Limits) -> int:
@@ -176,7 +177,7 @@ def _tracked_chunk(limits: Limits) -> int:
     count = _tracking("count")
     if count is None:
         return 0
-    return min(_TRACKED_CHUNK, max(0, limits.tracked - count) // max(1, limits.workers))
+    return max(0, min(_TRACKED_CHUNK, limits.tracked - count))
 
 
 def _tracking(figure: str) -> int | None:
