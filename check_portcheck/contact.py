@@ -15,10 +15,10 @@ from check_portcheck.model import (
     Interface,
     OpenService,
     Port,
-    PortSet,
     Protocol,
     Unanswered,
 )
+from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -13,10 +13,10 @@ from check_portcheck.model import (
     Method,
     OpenService,
     Port,
-    PortSet,
     Protocol,
     Unanswered,
 )
+from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,12 @@ from check_portcheck.model import (
     Interface,
     OpenService,
     Port,
-    PortSet,
     Protocol,
     RpcService,
     ScanReport,
 )
 from check_portcheck.policy import PortRange, RpcProgram
+from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

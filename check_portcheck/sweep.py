@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from check_portcheck import probes, sockettable
-from check_portcheck.model import Interface, PortSet, Protocol, ScanError
+from check_portcheck.model import Interface, Protocol, ScanError
+from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +98,7 @@ def run(blocks: Sequence[Block], probe_until: float, look_until: float) -> list[
     One result per block. Raises SweepError.
     """
     workers = min(len(os.sched_getaffinity(0)), len(blocks))
-    limits = Limits(probe_until, look_until, _tracking_limit(workers))
+    limits = Limits(probe_until, look_until, _tracking_limit(workers), workers)
     if workers <= 1:
         return [_examine(block, limits) for block in blocks]
     found = _fork_workers(blocks, limits)
