@@ -18,10 +18,11 @@ from check_portcheck.model import (
     Protocol,
     Unanswered,
 )
-from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from check_portcheck.portset import PortSet
 
 _PROBE_SHARE, _LOOKUP_SHARE = 0.75, 0.9
 """Parts of the time after which probes give way to lookups, and lookups end."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from check_portcheck import probes, sockettable
 from check_portcheck.model import Interface, Protocol, ScanError
-from check_portcheck.portset import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from check_portcheck.portset import PortSet
 
 _BLOCK = 8192
 """Ports that one process probes before it looks at the clock, about 60 ms."""

@@ -110,6 +110,13 @@ class Namespace:
         listener.listen(backlog)
         return listener
 
+    def full_listener(self, address: str) -> socket.socket:
+        """A TCP listener whose accept queue is full: one connection, of which nobody hears."""
+        listener = self.listener(address, backlog=0)
+        with self.entered(), socket.socket(listener.family, socket.SOCK_STREAM) as client:
+            client.connect(listener.getsockname())
+        return listener
+
     def bound(self, kind: socket.SocketKind, address: str, port: int = 0) -> socket.socket:
         """A bound socket of this process in the namespace; an IPv6 one answers IPv6 only."""
         with self.entered():
@@ -123,18 +130,6 @@ class Namespace:
                 made.close()
                 raise
         return made
-
-
-def fill(listener: socket.socket, stack: contextlib.ExitStack, there: Namespace) -> None:
-    """Fill the accept queue of a listener, for as long as *stack* lasts."""
-    while True:
-        with there.entered():
-            client = stack.enter_context(socket.socket(listener.family, socket.SOCK_STREAM))
-        client.settimeout(0.05)
-        try:
-            client.connect(listener.getsockname())
-        except TimeoutError:
-            return
 
 
 def family(address: str) -> socket.AddressFamily:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import socket
 import struct
 import time
@@ -44,7 +43,7 @@ ip address add {DOWN}/24 dev eth1
 ip route add local 203.0.113.0/24 dev lo
 """
 
-_PATIENCE = 0.2
+_PATIENCE = 0.1
 _UDP_ATTEMPTS = 3
 
 
@@ -106,7 +105,7 @@ class Zoo:
 
     def _settle_udp(self) -> None:
         for group, device in (("224.0.0.251", IPV4), ("ff02::fb%eth0", "eth0")):
-            member = self._keep(UDP, group, 0, f"udp {group}, multicast")
+            member = self._keep(UDP, group, 0, f"{group}, multicast")
             if member.family == socket.AF_INET:
                 request = socket.inet_aton(group) + socket.inet_aton(device)
                 member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
@@ -116,7 +115,7 @@ class Zoo:
                 member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
         self.add(UDP, "192.0.2.255")
         for address, others in ((IPV4, 7), (IPV6, 7), ("127.0.0.1", 1), ("::1", 1), ("::", 1)):
-            client = self._keep(UDP, address, 0, f"udp {address}, connected to port {others}")
+            client = self._keep(UDP, address, 0, f"{address}, connected to port {others}")
             target = "::1" if address == "::" else address
             client.connect(socket_address(client.family, target, others))
 
@@ -169,7 +168,7 @@ class Zoo:
         target = "127.0.0.1" if address == "0.0.0.0" else address
         for _ in range(4):
             client = self._open.enter_context(socket.socket(family(target), TCP))
-            client.setblocking(False)  # noqa: FBT003 - the method's only parameter
+            client.settimeout(0)
             assert client.connect_ex((target, port)) == errno.EINPROGRESS
             self._note("tcp", client.getsockname()[1], "client of a full queue")
 
@@ -244,7 +243,7 @@ def _not_refused(address: str, ports: Iterable[int]) -> set[int]:
             clients: dict[int, socket.socket] = {}
             for port in silent:
                 client = stack.enter_context(socket.socket(family(address), UDP))
-                client.setblocking(False)  # noqa: FBT003 - the method's only parameter
+                client.settimeout(0)
                 client.connect(socket_address(client.family, address, port))
                 client.send(b"")
                 clients[port] = client
