@@ -25,7 +25,7 @@ def run(settings: Settings, names: Names, end: float) -> tuple[str, int]:
 
     Raises InterfaceError, or ConfigError where a rule names what is not scanned.
     """
-    if not settings.active:
+    if not settings.active and not settings.check_config:
         return formats.inactive(settings.format), State.OK
     memory, trouble = _recall(settings)
     if memory and (age := _age(memory, settings)) is not None:
@@ -41,7 +41,7 @@ def run(settings: Settings, names: Names, end: float) -> tuple[str, int]:
     task = Scan(settings, chosen.interfaces, policy, names, now, end, start)
     resource = plugin.Portcheck(task, chosen, memory, trouble)
     check = plugin.check(resource)
-    if settings.print_policy:
+    if settings.print_policy and resource.scanned:
         from check_portcheck import snapshot
 
         return snapshot.policy(resource)

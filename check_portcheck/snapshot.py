@@ -27,8 +27,6 @@ def policy(resource: Portcheck) -> tuple[str, int]:
     What may be on another port next time (the kernel's range for clients) is optional, an RPC
     service goes by its name, and what the present policy ignores or skips stays so.
     """
-    if not resource.scanned:
-        return "", State.UNKNOWN
     report, settings = resource.report, resource.task.settings
     kept = tuple(rule for rule in settings.rules if rule.kind in (Kind.IGNORE, Kind.SKIP))
     text = config.effective(dataclasses.replace(settings, rules=kept, print_policy=False))
