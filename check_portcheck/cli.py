@@ -75,10 +75,6 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _UsageError(message)
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        del status
-        raise _TextError(message or "")
-
     def print_help(self, file: object = None) -> None:
         del file
         raise _TextError(self.format_help())
@@ -99,6 +95,14 @@ class _Record(argparse.Action):
         long = next(name for name in self.option_strings if name.startswith("--"))
         value = values if isinstance(values, str) else "yes"
         namespace.options.append((long, value))
+
+
+class _Version(argparse.Action):
+    """Asks for the version."""
+
+    def __call__(self, *_: object) -> None:
+        """Stop here."""
+        raise _TextError(f"check_portcheck {__version__}\n")
 
 
 def main() -> NoReturn:
@@ -192,6 +196,5 @@ def _parser() -> argparse.ArgumentParser:
             *names.split(), action=_Record, dest="options", metavar=shown, nargs=nargs, help=text
         )
     parser.add_argument("-h", "--help", action="help", help="this text")
-    version = f"check_portcheck {__version__}\n"
-    parser.add_argument("-V", "--version", action="version", version=version, help="the version")
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="the version")
     return parser

@@ -53,7 +53,9 @@ def run(
     _make_group(child)
     written, complaint = bytearray(), bytearray()
     try:
+        _at_signals(_stop)
         finished = _await(child, {output: written, trouble: complaint}, seconds)
+        _at_signals(signal.SIG_IGN)
         reason = _last_line(complaint) if finished else f"timeout after {seconds:g} s"
     except _StoppedError as stopped:
         reason = f"ended by {stopped}"
@@ -77,8 +79,6 @@ def finish(text: str, code: int) -> NoReturn:
 
 def _await(child: int, streams: dict[int, bytearray], seconds: float) -> bool:
     """Collect what the child writes until it ends; False when it does not in time."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
     end = time.monotonic() + seconds
     exited = os.pidfd_open(child)
     poll = select.poll()
@@ -103,8 +103,15 @@ def _await(child: int, streams: dict[int, bytearray], seconds: float) -> bool:
     return True
 
 
+def _at_signals(action: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """What the signals do by which a check is ended."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, action)
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     del frame
+    _at_signals(signal.SIG_IGN)  # the answer is under way; timeout(1) for one signals twice
     raise _StoppedError(signal.Signals(number).name)
 
 

@@ -16,12 +16,28 @@ from check_portcheck.model import (
     Interface,
     OpenService,
     Port,
+    Process,
     ScanReport,
 )
-from check_portcheck.policy import Item, Kind, Policy, PortRange, RpcProgram, Rule
+from check_portcheck.policy import (
+    Item,
+    Kind,
+    OwnerKind,
+    OwnerPattern,
+    Policy,
+    PortRange,
+    RpcProgram,
+    Rule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_REMEDIES = dict.fromkeys(("not root", "hidepid"), ": run it by sudo")
+"""What helps where the owner could not be seen, by the reason."""
+
+_LONGEST_NAME = 80
+"""Characters of an owner's name or path in a reason, which shall leave room for the expected."""
 
 
 @dataclass(frozen=True)
@@ -160,27 +176,40 @@ def _not_allowed(service: OpenService, concerning: list[Rule]) -> Finding:
     interface, item = service.interface, _single(service.port)
     if not concerning:
         return Finding(FindingKind.UNEXPECTED, interface, item, service)
-    expected = " or ".join(sorted({str(rule.owner) for rule in concerning}))
+    wanted = [rule.owner for rule in concerning if rule.owner]
+    expected = " or ".join(sorted(map(str, set(wanted))))
     undetermined = [rule for rule in concerning if owner_holds(service, rule) is None]
     if not undetermined:
-        reason = f"owner {_owner_name(service)}, expected {expected}"
+        reason = f"owner {_owner_name(service, wanted)}, expected {expected}"
         return Finding(FindingKind.UNEXPECTED, interface, item, service, None, reason)
     unseen = sorted({owner.unseen for owner in service.owners or () if owner.unseen})
-    reason = f"owner not determined ({'; '.join(unseen) or 'no socket'}), expected {expected}"
+    why = "; ".join(each + _REMEDIES.get(each, "") for each in unseen) or "no socket"
+    reason = f"owner not determined ({why}), expected {expected}"
     rule = min(undetermined, key=_precedence)
     return Finding(FindingKind.UNVERIFIED, interface, item, service, rule, reason)
 
 
-def _owner_name(service: OpenService) -> str:
+def _owner_name(service: OpenService, wanted: list[OwnerPattern]) -> str:
+    """Who the owners are, in the terms in which the rules ask for them."""
     names: list[str] = []
     for owner in service.owners or ():
         if owner.kernel:
             names.append("kernel")
         elif owner.processes:
-            names.append(owner.processes[0].name)
+            names += (_process_name(owner.processes[0], each.kind) for each in wanted)
         else:
             names.append(f"user {owner.user}")
-    return ", ".join(dict.fromkeys(names)) or "unknown"
+    return " and ".join(dict.fromkeys(names)) or "unknown"
+
+
+def _process_name(process: Process, kind: OwnerKind) -> str:
+    """The property of a process that rules of a kind ask for, as they spell it."""
+    value: str | None = getattr(process, kind)
+    if not value:
+        return f"without {kind}"
+    if value == "kernel":
+        return "process kernel"  # which any process may call itself
+    return str(OwnerPattern(kind, value[:_LONGEST_NAME]))
 
 
 def _unmet(report: ScanReport, policy: Policy) -> Iterator[Finding]:

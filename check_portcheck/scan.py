@@ -213,7 +213,8 @@ def _with_registrations(
     for interface in interfaces:
         if any(
             low <= PORTMAPPER_PORT <= high
-            for low, high in scan.policy.skips(interface, Protocol.TCP)
+            for protocol in Protocol  # over UDP it is asked where TCP fails
+            for low, high in scan.policy.skips(interface, protocol)
         ):
             failures.append(Failure("the portmapper's port is skipped", interface, rpc_only=True))
             continue
