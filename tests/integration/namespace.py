@@ -222,11 +222,12 @@ class Check:
         """The finished process."""
         return finished(self.start(*options, user=user))
 
-    def output(self, *options: str | Path, user: int = 0) -> tuple[str, int]:
-        """The whole output, its time normalised, and the exit code; nothing on standard error."""
-        done = self(*options, user=user)
-        assert done.stderr == ""
-        return re.sub(r" time=\d+\.\d{3}s", " time=0.000s", done.stdout), done.returncode
+    def output(self, *options: str | Path, user: int = 0) -> str:
+        """The whole output and, as a last line, the exit code; nothing on standard error.
+
+        The time is normalised, and the description of this process as an owner is ``OWNER``.
+        """
+        return told(self(*options, user=user))
 
     def report(self, *options: str | Path, user: int = 0) -> Report:
         """What ``--format json`` says."""
@@ -239,6 +240,14 @@ class Check:
 def opened(report: Report) -> set[tuple[str, str, int]]:
     """Address, protocol and number of each open port of a report."""
     return {(each["interface"], each["protocol"], each["port"]) for each in report["services"]}
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """What a finished check told, as in Check.output()."""
+    assert done.stderr == ""
+    text = re.sub(r" time=\d+\.\d{3}s", " time=0.000s", done.stdout)
+    text = re.sub(rf"\S+\[{os.getpid()}\]( [^,|\n]*)? user root", "OWNER", text)
+    return f"{text}exit {done.returncode}\n"
 
 
 def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:

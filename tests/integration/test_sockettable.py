@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import socket
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from namespace import IPV4, IPV6, NOBODY, Program, Report, family, opened
+from zoo import ADDRESSES
+
+from check_portcheck import interfaces, sockettable
+from check_portcheck.model import Choice, Port, Protocol
+
+if TYPE_CHECKING:
+    from conftest import Living
+    from namespace import Namespace
+
+    from check_portcheck.model import Interface
+
+# Denies what the first argument says (seccomp(2)), then runs the check.
+DENIED = """
+import ctypes, errno, os, runpy, struct, sys
+number, domain, protocol = map(int, sys.argv.pop(1).split(","))
+load, equal, give = 0x20, 0x15, 0x06
+failing = 0x50000 | errno.EPROTONOSUPPORT
+steps = [(load, 0, 0, 0), (equal, 0, 5, number), (load, 0, 0, 16), (equal, 0, 3, domain),
+         (load, 0, 0, 32), (equal, 0, 1, protocol), (give, 0, 0, failing), (give, 0, 0, 0x7FFF0000)]
+program = b"".join(struct.pack("=HBBI", *step) for step in steps)
+kept = ctypes.create_string_buffer(program)
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(steps), ctypes.addressof(kept)))) == 0
+runpy.run_module("check_portcheck", run_name="__main__", alter_sys=True)
+"""
+SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
+NETLINK_SOCK_DIAG = 4
+SO_COOKIE = 57
+
+
+def resolved(there: Namespace, *addresses: str) -> tuple[Interface, ...]:
+    with there.entered():
+        choices = [Choice(address, "--interface") for address in addresses]
+        return interfaces.resolve(choices, [], official=False).interfaces
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_the_lookup_finds_what_answers(living: Living, address: str) -> None:
+    (interface,) = resolved(living.zoo.there, address)
+    with living.zoo.there.entered():
+        found = {
+            (address, protocol.value, number)
+            for protocol in Protocol
+            for number in sockettable.lookup(interface, protocol, range(65536))
+        }
+    assert found == {each for each in living.truth if each[0] == address}
+
+
+def test_the_lookup_sends_no_packet(empty: Namespace) -> None:
+    (interface,) = resolved(empty, "127.0.0.1")
+    counters = "cat /proc/net/snmp"
+    before = empty.shell(counters)
+    with empty.entered():
+        assert sockettable.lookup(interface, Protocol.UDP, range(65536)) == []
+        assert sockettable.lookup(interface, Protocol.TCP, range(65536)) == []
+    assert empty.shell(counters) == before
+    with empty.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"", ("127.0.0.1", 9))
+    assert empty.shell(counters) != before
+
+
+def test_the_table_lists_what_ss_lists(living: Living) -> None:
+    there = living.zoo.there
+    lines = [line.split() for line in there.shell("ss -HlntuO").splitlines()]
+    # MPTCP is TCP to all but itself, and has a row of its own kind in ss.
+    listed = Counter((line[0], int(line[4].rpartition(":")[2])) for line in lines)
+    with there.entered():
+        rows = sockettable.read()
+    assert Counter((row.protocol.value, row.port) for row in rows) == listed
+
+
+def test_the_table_knows_user_inode_and_socket(pair: tuple[Namespace, Namespace]) -> None:
+    there = pair[0]
+    with there.listener("127.0.0.1") as one, there.bound(socket.SOCK_DGRAM, IPV6) as other:
+        with there.entered():
+            rows = {Port(row.protocol, row.port): row for row in sockettable.read()}
+        for opened_here, protocol in ((one, Protocol.TCP), (other, Protocol.UDP)):
+            row = rows[Port(protocol, opened_here.getsockname()[1])]
+            assert (row.uid, row.inode) == (
+                0,
+                Path(f"/proc/self/fd/{opened_here.fileno()}").stat().st_ino,
+            )
+            cookie = opened_here.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+            assert row.cookie == int.from_bytes(cookie, sys.byteorder)
+
+
+def without_sock_diag(there: Namespace, program: Program, *options: str, user: int) -> Report:
+    denied = f"{SOCKET_CALL[platform.machine()]},{socket.AF_NETLINK},{NETLINK_SOCK_DIAG}"
+    done = there.run(
+        program.interpreters[user],
+        "-c",
+        DENIED,
+        denied,
+        "--format",
+        "json",
+        *options,
+        user=user,
+        env=program.environment,
+    )
+    assert done.stderr == ""
+    report: Report = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize("method", ["table", "full"])
+def test_without_netlink_the_table_comes_from_proc(
+    pair: tuple[Namespace, Namespace], program: Program, method: str, user: int
+) -> None:
+    there, _ = pair
+    addresses = ("127.0.0.1", "::1", IPV4, IPV6)
+    with contextlib.ExitStack() as stack:
+        expected: set[tuple[str, str, int]] = set()
+        for kind, protocol in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
+            for address, reached in (
+                *((each, (each,)) for each in addresses),
+                ("0.0.0.0", ("127.0.0.1", IPV4)),
+                ("::", addresses),
+                (f"::ffff:{IPV4}", (IPV4,)),
+            ):
+                with there.entered():
+                    made = stack.enter_context(socket.socket(family(address), kind))
+                    made.bind((address, 0))
+                    if kind == socket.SOCK_STREAM:
+                        made.listen()
+                number = made.getsockname()[1]
+                expected |= {(each, protocol, number) for each in reached}
+        client = stack.enter_context(there.bound(socket.SOCK_DGRAM, IPV4))
+        client.connect((IPV4, 9))
+        report = without_sock_diag(
+            there,
+            program,
+            "--no-official",
+            "--interface",
+            ",".join(addresses),
+            "--method",
+            method,
+            "--optional",
+            "*:*/tcp,*/udp",
+            user=user,
+        )
+    assert opened(report) == expected
+    assert report["failures"] == []
+
+
+def test_without_netlink_a_silent_listener_is_still_open(
+    empty: Namespace, program: Program
+) -> None:
+    with empty.full_listener("127.0.0.1") as full:
+        target = full.getsockname()
+        report = without_sock_diag(
+            empty, program, "--no-official", "--interface", "127.0.0.1", "--method", "probe", user=0
+        )
+        assert opened(report) == {("127.0.0.1", "tcp", target[1])}
+        assert report["services"][0]["evidence"] == "lookup"
