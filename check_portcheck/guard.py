@@ -54,14 +54,13 @@ def run(
     written, complaint = bytearray(), bytearray()
     try:
         _at_signals(_stop)
-        finished = _await(child, {output: written, trouble: complaint}, seconds)
+        finished = _await({output: written, trouble: complaint}, seconds)
         _at_signals(signal.SIG_IGN)
         reason = _last_line(complaint) if finished else f"timeout after {seconds:g} s"
     except _StoppedError as stopped:
-        reason = f"ended by {stopped}"
-        written.clear()
+        finished, reason = False, f"ended by {stopped}"
     _end(child)
-    if written and written[0] <= _UNKNOWN:
+    if finished and written and written[0] <= _UNKNOWN:
         finish(bytes(written[1:]).decode(), written[0])
     finish(*unknown(reason))
 
@@ -77,30 +76,24 @@ def finish(text: str, code: int) -> NoReturn:
     os._exit(code)
 
 
-def _await(child: int, streams: dict[int, bytearray], seconds: float) -> bool:
-    """Collect what the child writes until it ends; False when it does not in time."""
+def _await(streams: dict[int, bytearray], seconds: float) -> bool:
+    """Collect what the child writes until it, and all that it started, have ended.
+
+    False when they have not in time.
+    """
     end = time.monotonic() + seconds
-    exited = os.pidfd_open(child)
     poll = select.poll()
-    for stream in (exited, *streams):
+    for stream in streams:
         poll.register(stream, select.POLLIN)
     reading = set(streams)
-    # The pipes end with the last process that holds them; the child's own end settles it.
-    done = False
-    while reading and not (done and not poll.poll(0)):
-        left = 0.0 if done else end - time.monotonic()
-        if left < 0:
-            return False
+    while reading and (left := end - time.monotonic()) > 0:
         for stream, _ in poll.poll(left * 1000):
-            if stream == exited:
-                poll.unregister(exited)
-                done = True
-            elif part := os.read(stream, 1 << 16):
+            if part := os.read(stream, 1 << 16):
                 streams[stream].extend(part)
             else:
                 poll.unregister(stream)
                 reading.discard(stream)
-    return True
+    return not reading
 
 
 def _at_signals(action: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -176,11 +176,12 @@ def _not_allowed(service: OpenService, concerning: list[Rule]) -> Finding:
     interface, item = service.interface, _single(service.port)
     if not concerning:
         return Finding(FindingKind.UNEXPECTED, interface, item, service)
-    wanted = [rule.owner for rule in concerning if rule.owner]
-    expected = " or ".join(sorted(map(str, set(wanted))))
+    wanted = {rule.owner for rule in concerning if rule.owner}
+    expected = " or ".join(sorted(map(str, wanted)))
     undetermined = [rule for rule in concerning if owner_holds(service, rule) is None]
     if not undetermined:
-        reason = f"owner {_owner_name(service, wanted)}, expected {expected}"
+        kinds = sorted({owner.kind for owner in wanted})
+        reason = f"owner {_owner_name(service, kinds)}, expected {expected}"
         return Finding(FindingKind.UNEXPECTED, interface, item, service, None, reason)
     unseen = sorted({owner.unseen for owner in service.owners or () if owner.unseen})
     why = "; ".join(each + _REMEDIES.get(each, "") for each in unseen) or "no socket"
@@ -189,17 +190,17 @@ def _not_allowed(service: OpenService, concerning: list[Rule]) -> Finding:
     return Finding(FindingKind.UNVERIFIED, interface, item, service, rule, reason)
 
 
-def _owner_name(service: OpenService, wanted: list[OwnerPattern]) -> str:
+def _owner_name(service: OpenService, kinds: list[OwnerKind]) -> str:
     """Who the owners are, in the terms in which the rules ask for them."""
     names: list[str] = []
     for owner in service.owners or ():
         if owner.kernel:
             names.append("kernel")
         elif owner.processes:
-            names += (_process_name(owner.processes[0], each.kind) for each in wanted)
+            names.append(" ".join(_process_name(owner.processes[0], kind) for kind in kinds))
         else:
             names.append(f"user {owner.user}")
-    return " and ".join(dict.fromkeys(names)) or "unknown"
+    return " and ".join(sorted(set(names))) or "unknown"
 
 
 def _process_name(process: Process, kind: OwnerKind) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from check_portcheck.judgement import Judged
     from check_portcheck.model import Interface, OpenService, Owner, Port, Process
     from check_portcheck.names import Names
+    from check_portcheck.policy import Rule
 
 _LONGEST_FOREIGN = 120
 
@@ -86,7 +87,7 @@ def finding_text(finding: Finding, names: Names) -> str:
     if finding.reason:
         text += f": {short(finding.reason, 200)}"
     if finding.kind is not FindingKind.UNEXPECTED and finding.rule:
-        text += f", {finding.rule.kind} by {clean(finding.rule.place)}"
+        text += _named_by(finding.rule)
     return text
 
 
@@ -94,9 +95,13 @@ def judged_text(judged: Judged, names: Names) -> str:
     """What follows the interface for an open service that a rule allows."""
     text = service_text(judged.service, names)
     if judged.rule:
-        kind = "ignored" if judged.rule.kind is Kind.IGNORE else judged.rule.kind
-        text += f", {kind} by {clean(judged.rule.place)}"
+        text += _named_by(judged.rule)
     return text
+
+
+def _named_by(rule: Rule) -> str:
+    kind = "ignored" if rule.kind is Kind.IGNORE else rule.kind
+    return f", {kind} by {clean(rule.place)}"
 
 
 def folded(entries: Iterable[tuple[Interface, str]], most: int) -> list[str]:
