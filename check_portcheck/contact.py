@@ -49,11 +49,11 @@ class Contacted:
 
     def unknown(self) -> Iterator[Unanswered]:
         """The ports of which nothing was learnt."""
-        left: defaultdict[Target, list[int]] = defaultdict(list)
+        left: defaultdict[Target, list[tuple[int, int]]] = defaultdict(list)
         for result in self.results:
-            left[result.block.interface, result.block.protocol] += result.unknown
-        for target, ports in left.items():
-            for lowest, highest in _stretches(ports):
+            left[result.block.interface, result.block.protocol] += _runs(result.unknown)
+        for target, runs in left.items():
+            for lowest, highest in _joined(runs):
                 yield Unanswered(*target, lowest, highest)
 
 
@@ -182,11 +182,24 @@ def _still_open(interface: Interface, port: Port, evidence: Evidence) -> bool:
     return bool(_held(interface, port.protocol, [port.number]))
 
 
-def _stretches(ports: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Unbroken runs of ports, both ends included."""
-    ordered = sorted(ports)
+def _runs(ports: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Unbroken runs of ascending ports, both ends included."""
+    if isinstance(ports, range):  # may stand for millions
+        if ports:
+            yield ports[0], ports[-1]
+        return
+    start = 0
+    for place in range(1, len(ports) + 1):
+        if place == len(ports) or ports[place] != ports[place - 1] + 1:
+            yield ports[start], ports[place - 1]
+            start = place
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The runs in ascending order, with those that follow each other as one."""
+    ordered = sorted(runs)
     start = 0
     for place in range(1, len(ordered) + 1):
-        if place == len(ordered) or ordered[place] != ordered[place - 1] + 1:
-            yield ordered[start], ordered[place - 1]
+        if place == len(ordered) or ordered[place][0] != ordered[place - 1][1] + 1:
+            yield ordered[start][0], ordered[place - 1][1]
             start = place

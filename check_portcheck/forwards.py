@@ -19,6 +19,7 @@ _COMMANDS = (
 )
 _DIRECTORIES = (Path("/usr/sbin"), Path("/sbin"))
 _TARGETS = ("DNAT", "REDIRECT")
+_EXCEPTS = {("!", "-p"), ("!", "--dport"), ("!", "--dports")}
 _LARGEST = 4 * 1024 * 1024
 
 Stretch = tuple[Protocol, int, int]
@@ -69,18 +70,23 @@ def _output(program: str, arguments: Sequence[str], seconds: float) -> str:
 
 
 def _of_iptables(text: str) -> Iterator[Stretch]:
-    """The ports of the rules that iptables-save(8) prints."""
+    """The ports of the rules that iptables-save(8) prints.
+
+    A rule that names what it does not hold for (``! --dport 22``) is passed over.
+    """
     for line in text.splitlines():
         words = line.split()
         options = dict(pairwise(words))
         if options.get("-j") not in _TARGETS or options.get("-p") not in tuple(Protocol):
             continue
+        if _EXCEPTS.intersection(pairwise(words)):
+            continue
         protocol = Protocol(options["-p"])
         named = options.get("--dport") or options.get("--dports") or f"0:{HIGHEST_PORT}"
         for part in named.split(","):
-            lowest, _, highest = part.partition(":")
-            if lowest.isdecimal():
-                yield protocol, int(lowest), int(highest or lowest)
+            ends = part.split(":")
+            if all(map(str.isdecimal, ends)):
+                yield protocol, int(ends[0]), int(ends[-1])
 
 
 def _of_nft(text: str) -> Iterator[Stretch]:
@@ -102,7 +108,7 @@ def _of_match(match: dict[str, Any]) -> Iterator[Stretch]:
     """The ports of one ``tcp dport ...``; ``th dport`` stands for both protocols."""
     left = match.get("left", {})
     payload = left.get("payload", {}) if isinstance(left, dict) else {}
-    if payload.get("field") != "dport":
+    if payload.get("field") != "dport" or match.get("op") == "!=":
         return
     protocols = [each for each in Protocol if payload.get("protocol") in (each, "th")]
     right = match.get("right")

@@ -61,35 +61,52 @@ def compare(memory: Memory | None, report: ScanReport, verdict: Verdict, now: fl
 
 
 def services(report: ScanReport) -> dict[str, list[str]]:
-    """The open services in the form in which they are remembered."""
-    return {place(each): [str(rpc) for rpc in each.rpc] for each in report.services}
+    """The open services in the form in which they are remembered.
+
+    Left out are those without a socket: a later run may have no time to probe them again.
+    """
+    return {
+        place(each): [str(rpc) for rpc in each.rpc]
+        for each in report.services
+        if not each.no_socket
+    }
 
 
 def _events(memory: Memory, report: ScanReport) -> Iterator[str]:
     """RPC programs on another port, then services that are open no more; both still scanned."""
     present = services(report)
-    scanned = {str(interface) for interface in report.interfaces}
-    gone = [
-        spot for spot in memory.open if spot not in present and spot.rpartition(":")[0] in scanned
-    ]
+    open_now = {place(each) for each in report.services}
+    gone = [spot for spot in memory.open if spot not in open_now and _looked_at(report, spot)]
     ports_before, ports_now = _by_program(memory.open.items()), _by_program(present.items())
     moved: set[str] = set()
-    for program, before in ports_before.items():
-        after = ports_now.get(program, [])
+    for (interface, name, protocol), before in ports_before.items():
+        after = ports_now.get((interface, name, protocol), [])
         left = [port for port in before if port not in after]
         arrived = [port for port in after if port not in before]
         if left and arrived:
-            interface, _, name = program.partition(" ")
             yield f"moved: {interface}:{', '.join(arrived)} ({name}), was {', '.join(left)}"
             moved.update(f"{interface}:{port}" for port in left)
     yield from (f"closed: {spot}" for spot in gone if spot not in moved)
 
 
-def _by_program(opened: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+def _looked_at(report: ScanReport, spot: str) -> bool:
+    """Whether the report would have the service of an earlier one if it were open."""
+    interface, _, port = spot.rpartition(":")
+    number, _, protocol = port.partition("/")
+    return interface in map(str, report.interfaces) and not any(
+        (str(each.interface), each.protocol) == (interface, protocol)
+        and each.lowest <= int(number) <= each.highest
+        for each in report.unanswered
+    )
+
+
+def _by_program(
+    opened: Iterable[tuple[str, list[str]]],
+) -> dict[tuple[str, str, str], list[str]]:
     """The ports of each RPC program, by interface, name and protocol."""
-    ports: defaultdict[str, list[str]] = defaultdict(list)
+    ports: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     for spot, programs in opened:
         interface, _, port = spot.rpartition(":")
         for program in programs:
-            ports[f"{interface} {program}/{port.partition('/')[2]}"].append(port)
+            ports[interface, program, port.partition("/")[2]].append(port)
     return ports

@@ -45,9 +45,14 @@ class Chosen:
 def resolve(addresses: Sequence[Choice], devices: Sequence[Choice], *, official: bool) -> Chosen:
     """The interfaces that the choices stand for at this moment.
 
-    Raises InterfaceError where an address is not this machine's or nothing is left to scan.
+    Raises InterfaceError where an address is not this machine's, nothing is left to scan, or the
+    kernel does not tell its addresses.
     """
-    own = own_interfaces()
+    try:
+        own = own_interfaces()
+    except OSError as refused:
+        reason = f"the addresses of this machine cannot be read: netlink: {refused.strerror}"
+        raise InterfaceError([reason]) from refused
     notes: list[str] = []
     name = socket.gethostname()
     by_name = list(_official(name, own, notes)) if official else []

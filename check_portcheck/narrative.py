@@ -86,7 +86,7 @@ class Narrative:
 
     def headline(self) -> str:
         """The counts and as many findings as fit; in a clean run what was covered."""
-        if not self.findings and not self.failures:
+        if self._clean():
             services = _number_of(len(self.report.services), "open service")
             interfaces = _number_of(len(self.report.interfaces), "interface")
             covered = coverage_text(self.report)
@@ -113,6 +113,10 @@ class Narrative:
         lines += [short(event, 200) for event in self.history.events]
         lines += [f"note: {short(note, 300)}" for note in (*self.notes, *self._remarks())]
         return [*lines, *self._more()]
+
+    def _clean(self) -> bool:
+        """Whether the first line tells what was covered."""
+        return not self.findings and not self.failures
 
     def _state(self, kind: FindingKind) -> State:
         match kind:
@@ -155,6 +159,8 @@ class Narrative:
         nameless = [failure.reason for failure in self.report.failures if failure.rpc_only]
         yield from (f"RPC services have no names: {reason}" for reason in dict.fromkeys(nameless))
         covered = self.report.coverage
+        if covered.probed < covered.ports and not self._clean():
+            yield _swept(self.report)
         if covered.untracked:
             yield (
                 f"{covered.untracked} UDP ports looked up in place of probed, to leave room for "
@@ -196,11 +202,15 @@ def coverage_text(report: ScanReport) -> str:
     ports = report.highest - report.lowest + 1
     protocols = " and ".join(protocol.upper() for protocol in report.protocols)
     text = f"{way} {ports} {protocols} port{'s' * (ports > 1)} each"
-    covered = report.coverage
-    if covered.probed < covered.ports:
-        addresses = _number_of(len(report.interfaces), "address", "addresses")
-        text += f", swept {covered.probed * 100 // covered.ports} % of {addresses}"
+    if report.coverage.probed < report.coverage.ports:
+        text += f", {_swept(report)}"
     return text
+
+
+def _swept(report: ScanReport) -> str:
+    """How much of a partial sweep was done: ``swept 41 % of 63 addresses``."""
+    addresses = _number_of(len(report.interfaces), "address", "addresses")
+    return f"swept {report.coverage.probed * 100 // report.coverage.ports} % of {addresses}"
 
 
 def _number_of(count: int, one: str, many: str = "") -> str:

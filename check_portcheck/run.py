@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def run(settings: Settings, names: Names, end: float) -> tuple[str, int]:
     start = memory.resume if memory else None
     policy, now = Policy(settings.rules), time.monotonic()
     task = Scan(settings, chosen.interfaces, policy, names, now, end, start)
-    resource = plugin.Portcheck(task, chosen, memory, trouble)
+    resource = plugin.Portcheck(task, chosen, memory and _comparable(memory, settings), trouble)
     check = plugin.check(resource)
     if settings.print_policy and resource.scanned:
         from check_portcheck import snapshot
@@ -80,6 +81,12 @@ def _age(memory: Memory, settings: Settings) -> float | None:
     if asked or memory.settings != _fingerprint(settings):
         return None
     return age if 0 <= age < settings.interval else None
+
+
+def _comparable(memory: Memory, settings: Settings) -> Memory:
+    """The memory without services that other settings found: what these leave out did not close."""
+    same = memory.settings == _fingerprint(settings)
+    return memory if same else dataclasses.replace(memory, open={})
 
 
 def _remember(settings: Settings, resource: Portcheck, text: str, code: int) -> bool:

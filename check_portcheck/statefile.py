@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,9 @@ from check_portcheck.history import Memory
 
 _VERSION = 1
 _LARGEST = 4 * 1024 * 1024
+_LATEST = 2**40
+"""Seconds since the epoch that a calendar can still take."""
+_PLACE = re.compile(r".+:\d{1,5}/(tcp|udp)")
 
 
 class StateFileError(Exception):
@@ -26,19 +30,17 @@ def read(path: str) -> Memory | None:
     import json
 
     try:
-        # O_NONBLOCK: a FIFO in its place must not hold the check up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StateFileError("is no regular file")
+            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                raise StateFileError("belongs to, or may be written by, another user")
+            content = file.read(_LARGEST)
     except FileNotFoundError:
         return None
     except OSError as refused:
-        raise StateFileError(f"cannot be opened: {refused.strerror}") from refused
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StateFileError("is no regular file")
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise StateFileError("belongs to, or may be written by, another user")
-        content = file.read(_LARGEST)
+        raise StateFileError(f"cannot be read: {refused.strerror}") from refused
     try:
         return _memory(json.loads(content))
     except (ValueError, RecursionError) as damaged:
@@ -64,6 +66,11 @@ def write(path: str, memory: Memory) -> None:
         raise StateFileError(f"cannot be written: {refused.strerror}") from refused
 
 
+def _open(path: str, flags: int) -> int:
+    # O_NONBLOCK: a FIFO in its place must not hold the check up.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def _memory(values: object) -> Memory:
     """The values of the file, each of its type; raises ValueError."""
     match values:
@@ -82,11 +89,13 @@ def _memory(values: object) -> Memory:
 
 
 def _is_times(since: dict[str, object]) -> bool:
-    return all(isinstance(when, int | float) for when in since.values())
+    return all(isinstance(when, int | float) and 0 <= when < _LATEST for when in since.values())
 
 
 def _is_programs(opened: dict[str, object]) -> bool:
     return all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-        for names in opened.values()
+        _PLACE.fullmatch(place)
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        for place, names in opened.items()
     )

@@ -7,13 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from namespace import NOBODY, Check, Program, host, namespace
-from zoo import Zoo, oracle, zoo
+from zoo import Living, oracle, zoo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,16 +81,6 @@ def pair_fixture() -> Iterator[tuple[Namespace, Namespace]]:
 def check_fixture(pair: tuple[Namespace, Namespace], program: Program) -> Check:
     """The check in a namespace with lo and eth0."""
     return Check(pair[0], program)
-
-
-@dataclass(frozen=True, slots=True)
-class Living:
-    """A zoo that is looked at, and the truth about it."""
-
-    zoo: Zoo
-    truth: set[tuple[str, str, int]]
-    """Address, protocol and number of each port that does not refuse."""
-    check: Check
 
 
 @pytest.fixture(name="living", scope="session")

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import re
 import socket
 import subprocess
@@ -29,6 +30,26 @@ Report = dict[str, Any]
 
 _CLONE_NEWNET = 0x40000000
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+_DENYING = """
+import ctypes, errno, runpy, struct, sys
+number, protocol = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+AF_NETLINK, LOAD, EQUAL, GIVE, ALLOWED = 16, 0x20, 0x15, 0x06, 0x7FFF0000
+FAILING = 0x50000 | errno.EPROTONOSUPPORT
+steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 5, number), (LOAD, 0, 0, 16), (EQUAL, 0, 3, AF_NETLINK),
+         (LOAD, 0, 0, 32), (EQUAL, 0, 1, protocol), (GIVE, 0, 0, FAILING), (GIVE, 0, 0, ALLOWED)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(steps), ctypes.addressof(program)))) == 0
+runpy.run_module("check_portcheck", run_name="__main__", alter_sys=True)
+"""
+"""Runs the check where a netlink protocol is not to be had, as in a sandbox (seccomp(2))."""
+
+_SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
 
 
 class Namespace:
@@ -235,6 +256,23 @@ class Check:
         assert done.stderr == ""
         answer: Report = json.loads(done.stdout)
         return answer
+
+
+def without_netlink(
+    check: Check, protocol: int, *options: str, user: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """The check where the kernel denies sockets of one netlink protocol."""
+    number = _SOCKET_CALL[platform.machine()]
+    return check.there.run(
+        check.program.interpreters[user],
+        "-c",
+        _DENYING,
+        str(number),
+        str(protocol),
+        *options,
+        user=user,
+        env=check.program.environment,
+    )
 
 
 def opened(report: Report) -> set[tuple[str, str, int]]:

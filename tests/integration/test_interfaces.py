@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, IPV6, LINK_LOCAL
+from namespace import IPV4, IPV6, LINK_LOCAL, told, without_netlink
 
 from check_portcheck import interfaces
 from check_portcheck.model import Choice
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
+NETLINK_ROUTE = 0
 TABLE = ("--method", "table")
 
 
@@ -205,3 +206,11 @@ def test_an_official_name_that_is_nobodys_leaves_nothing_to_scan(
     text = check.output(*TABLE)
     assert text.startswith("PORTCHECK UNKNOWN - official name probed does not resolve (")
     assert text.endswith(")\nexit 3\n")
+
+
+def test_where_the_kernel_does_not_tell_the_addresses_it_is_unknown(check: Check) -> None:
+    done = without_netlink(check, NETLINK_ROUTE, "--no-official", "--interface", "127.0.0.1")
+    assert told(done) == (
+        "PORTCHECK UNKNOWN - the addresses of this machine cannot be read: netlink: Protocol not"
+        " supported\nexit 3\n"
+    )

@@ -3,10 +3,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
 import threading
+from collections import deque
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from namespace import IPV4, NOBODY, PEER_IPV4, Check, opened, until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from namespace import Namespace, Report
 
@@ -78,24 +80,53 @@ def test_without_a_port_to_ask_from_the_lookup_decides(alone: Check, method: str
     }
 
 
-def test_a_daemon_that_starts_during_the_scan_is_not_hidden(alone: Check) -> None:
+@contextlib.contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Do something again and again in another thread."""
     stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.wait(0.002):
+            act()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_daemon_that_starts_during_the_scan_is_not_hidden(alone: Check) -> None:
     with contextlib.ExitStack() as stack:
 
-        def keep_starting() -> None:
-            while not stop.wait(0.002):
-                stack.enter_context(alone.there.listener("127.0.0.1"))
+        def start() -> None:
+            stack.enter_context(alone.there.listener("127.0.0.1"))
 
-        daemons = threading.Thread(target=keep_starting)
-        daemons.start()
-        try:
+        with meanwhile(start):
             report = alone.report(*LOOPBACK, *AT_ONCE)
-        finally:
-            stop.set()
-            daemons.join()
     found = report["services"]
     assert "probe" in {each["evidence"] for each in found}
     assert not any(each["no_socket"] for each in found)
+
+
+def test_a_daemon_that_ends_during_the_scan_is_not_hidden(alone: Check) -> None:
+    running: deque[socket.socket] = deque()
+    unused = iter(random.sample(range(1024, 32768), 20000))
+
+    def start_one_and_end_another() -> None:
+        running.append(alone.there.listener("127.0.0.1", next(unused)))
+        if len(running) > 50:
+            running.popleft().close()
+
+    with meanwhile(start_one_and_end_another):
+        reports = [alone.report(*LOOPBACK, *AT_ONCE) for _ in range(3)]
+    for listener in running:
+        listener.close()
+    for report in reports:
+        assert report["services"]
+        assert not any(each["no_socket"] for each in report["services"])
 
 
 def test_two_hundred_stuck_daemons_are_open(alone: Check) -> None:
@@ -247,7 +278,7 @@ def hurried(check: Check, method: str, *options: str) -> Report:
     """A run that has one core and no time for its 63 addresses."""
     core = str(min(os.sched_getaffinity(0)))
     addresses = ",".join(f"127.0.0.{number}" for number in range(1, 64))
-    options += ("--no-official", "--interface", addresses, "--timeout", "3", "--confirm", "0.1")
+    options += ("--no-official", "--interface", addresses, "--timeout", "4", "--confirm", "0.1")
     command = check.program.command(*options, "--method", method, "--format", "json")
     done = check.there.run("taskset", "-c", core, *command, env=check.program.environment)
     assert done.stderr == ""
@@ -373,8 +404,9 @@ def test_a_forwarded_port_is_seen_by_probe_and_not_by_table(pair: Pair, check: C
     here, there = pair
     with there.listener(PEER_IPV4) as foreign:
         forward(here, "nft dnat", 0, port_of(foreign))
+        options = ("--no-official", "--interface", IPV4, "--max-port", "9000")
         found = {
-            method: ports(check.report("--no-official", "--interface", IPV4, "--method", method))
+            method: ports(check.report(*options, "--method", method))
             for method in ("table", "probe", "full")
         }
     assert found == {"table": set(), "probe": {8101}, "full": {8101}}

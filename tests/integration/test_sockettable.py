@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 import socket
 import sys
 from collections import Counter
@@ -10,36 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, IPV6, NOBODY, Program, Report, family, opened
+from namespace import IPV4, IPV6, NOBODY, Check, Program, Report, family, opened, without_netlink
 from zoo import ADDRESSES
 
 from check_portcheck import interfaces, sockettable
 from check_portcheck.model import Choice, Port, Protocol
 
 if TYPE_CHECKING:
-    from conftest import Living
     from namespace import Namespace
+    from zoo import Living
 
     from check_portcheck.model import Interface
 
-# Denies what the first argument says (seccomp(2)), then runs the check.
-DENIED = """
-import ctypes, errno, os, runpy, struct, sys
-number, domain, protocol = map(int, sys.argv.pop(1).split(","))
-load, equal, give = 0x20, 0x15, 0x06
-failing = 0x50000 | errno.EPROTONOSUPPORT
-steps = [(load, 0, 0, 0), (equal, 0, 5, number), (load, 0, 0, 16), (equal, 0, 3, domain),
-         (load, 0, 0, 32), (equal, 0, 1, protocol), (give, 0, 0, failing), (give, 0, 0, 0x7FFF0000)]
-program = b"".join(struct.pack("=HBBI", *step) for step in steps)
-kept = ctypes.create_string_buffer(program)
-class Filter(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.byref(Filter(len(steps), ctypes.addressof(kept)))) == 0
-runpy.run_module("check_portcheck", run_name="__main__", alter_sys=True)
-"""
-SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
 NETLINK_SOCK_DIAG = 4
 SO_COOKIE = 57
 
@@ -78,7 +59,6 @@ def test_the_lookup_sends_no_packet(empty: Namespace) -> None:
 def test_the_table_lists_what_ss_lists(living: Living) -> None:
     there = living.zoo.there
     lines = [line.split() for line in there.shell("ss -HlntuO").splitlines()]
-    # MPTCP is TCP to all but itself, and has a row of its own kind in ss.
     listed = Counter((line[0], int(line[4].rpartition(":")[2])) for line in lines)
     with there.entered():
         rows = sockettable.read()
@@ -100,26 +80,14 @@ def test_the_table_knows_user_inode_and_socket(pair: tuple[Namespace, Namespace]
             assert row.cookie == int.from_bytes(cookie, sys.byteorder)
 
 
-def without_sock_diag(there: Namespace, program: Program, *options: str, user: int) -> Report:
-    denied = f"{SOCKET_CALL[platform.machine()]},{socket.AF_NETLINK},{NETLINK_SOCK_DIAG}"
-    done = there.run(
-        program.interpreters[user],
-        "-c",
-        DENIED,
-        denied,
-        "--format",
-        "json",
-        *options,
-        user=user,
-        env=program.environment,
-    )
+def without_sock_diag(check: Check, *options: str, user: int) -> Report:
+    done = without_netlink(check, NETLINK_SOCK_DIAG, "--format", "json", *options, user=user)
     assert done.stderr == ""
     report: Report = json.loads(done.stdout)
     return report
 
 
-@pytest.mark.parametrize("user", [0, NOBODY])
-@pytest.mark.parametrize("method", ["table", "full"])
+@pytest.mark.parametrize(("method", "user"), [("table", 0), ("table", NOBODY), ("full", NOBODY)])
 def test_without_netlink_the_table_comes_from_proc(
     pair: tuple[Namespace, Namespace], program: Program, method: str, user: int
 ) -> None:
@@ -144,8 +112,7 @@ def test_without_netlink_the_table_comes_from_proc(
         client = stack.enter_context(there.bound(socket.SOCK_DGRAM, IPV4))
         client.connect((IPV4, 9))
         report = without_sock_diag(
-            there,
-            program,
+            Check(there, program),
             "--no-official",
             "--interface",
             ",".join(addresses),
@@ -165,7 +132,13 @@ def test_without_netlink_a_silent_listener_is_still_open(
     with empty.full_listener("127.0.0.1") as full:
         target = full.getsockname()
         report = without_sock_diag(
-            empty, program, "--no-official", "--interface", "127.0.0.1", "--method", "probe", user=0
+            Check(empty, program),
+            "--no-official",
+            "--interface",
+            "127.0.0.1",
+            "--method",
+            "probe",
+            user=0,
         )
         assert opened(report) == {("127.0.0.1", "tcp", target[1])}
         assert report["services"][0]["evidence"] == "lookup"

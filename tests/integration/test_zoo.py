@@ -15,7 +15,7 @@ from zoo import ADDRESSES, DOWN, FOREIGN, LOCAL_ROUTE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Living
+    from zoo import Living
 
 ANYTHING_GOES = ("--no-official", "--optional", "*:*/tcp,*/udp", "--timeout", "60")
 

@@ -7,6 +7,7 @@ import errno
 import socket
 import struct
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from namespace import IPV4, IPV6, LINK_LOCAL, family, socket_address
@@ -14,7 +15,7 @@ from namespace import IPV4, IPV6, LINK_LOCAL, family, socket_address
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from namespace import Namespace
+    from namespace import Check, Namespace
 
 DOWN = "198.51.100.5"
 """An address of a device that is down."""
@@ -194,6 +195,16 @@ class Zoo:
             accepted, _ = listener.accept()
             self._open.enter_context(accepted)
             self._note("tcp", listener.getsockname()[1], f"{address}, established, server")
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A zoo that is looked at, and the truth about it."""
+
+    zoo: Zoo
+    truth: set[tuple[str, str, int]]
+    """Address, protocol and number of each port that does not refuse."""
+    check: Check
 
 
 @contextlib.contextmanager

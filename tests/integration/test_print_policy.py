@@ -1,0 +1,222 @@
+"""The policy that --print-policy writes, given back with --config: all is as it should be."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from namespace import IPV4, IPV6, LINK_LOCAL, NOBODY, Check, host, opened
+from portmapper import portmapper
+from test_owners import NAMED, SLEEP, running
+from test_rpcbind import TCP, UDP
+from zoo import ADDRESSES, zoo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from namespace import Namespace, Program
+
+LIMIT = ("--timeout", "60")
+
+
+@pytest.fixture(name="populous", scope="module")
+def populous_fixture(program: Program) -> Iterator[Check]:
+    """The check on a machine with a zoo of sockets, a portmapper and registered programs."""
+    with (
+        host() as (here, _),
+        zoo(here),
+        portmapper(here) as rpcbind,
+        contextlib.ExitStack() as held,
+    ):
+        shared = held.enter_context(here.listener("0.0.0.0")).getsockname()[1]
+        for program_number in (100003, 100227):
+            rpcbind.register_port(program_number, 3, TCP, shared)
+        for version in (1, 2, 3):
+            port = held.enter_context(here.listener("0.0.0.0")).getsockname()[1]
+            rpcbind.register_port(100005, version, TCP, port)
+        udp = held.enter_context(here.bound(socket.SOCK_DGRAM, IPV4)).getsockname()[1]
+        rpcbind.register_port(300075, 1, UDP, udp)
+        rpcbind.register_port(300076, 1, TCP, 1)
+        rpcbind.register(100003, 3, "tcp6", "::.8.1")
+        held.enter_context(here.listener(IPV6, 2049))
+        held.enter_context(here.listener("0.0.0.0", 22))
+        held.enter_context(here.bound(socket.SOCK_DGRAM, "0.0.0.0", 514))
+        yield Check(here, program)
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("--interface", "all"),
+        ("--interface", ",".join(ADDRESSES)),
+        ("--device", "lo,eth0,eth1"),
+        ("--device", "eth0", "--interface", "127.0.0.1"),
+        ("--interface", LINK_LOCAL),
+        ("--interface", f"{IPV4},{IPV6}", "--no-udp", "--min-port", "2", "--max-port", "40000"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_printed_makes_the_check_ok(
+    populous: Check, tmp_path: Path, chosen: tuple[str, ...], user: int
+) -> None:
+    table = ("--no-official", "--method", "table", "--confirm", "0")
+    printed = populous(*chosen, *table, "--print-policy", user=user)
+    assert (printed.stderr, printed.returncode) == ("", 0)
+    file = tmp_path / "policy"
+    file.write_text(printed.stdout)
+    report = populous.report("--config", file)
+    assert (report["state"], report["findings"], report["failures"]) == ("OK", [], [])
+    assert opened(report) == opened(populous.report(*chosen, *table))
+    assert report["unused_rules"] == []
+
+
+def test_a_whole_scan_prints_the_same(populous: Check) -> None:
+    everything = ("--no-official", "--interface", "all", "--confirm", "0", *LIMIT)
+    scanned, listed = (
+        populous(*everything, "--method", method, "--print-policy").stdout.splitlines()
+        for method in ("full", "table")
+    )
+    assert [line for line in scanned if line not in listed] == ["PortCheckMethod = full"]
+
+
+def policy(check: Check, *options: str | Path) -> list[str]:
+    """The lines that --print-policy prints."""
+    done = check(
+        *("--no-official", "--method", "table", "--confirm", "0", *options, "--print-policy")
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout.splitlines()
+
+
+def test_rules_are_few_and_general(populous: Check) -> None:
+    lines = policy(populous, "--interface", "all")
+    assert {
+        "PortCheckInterface = all",
+        "PortCheckRequired = *:portmapper/tcp",
+        "PortCheckRequired = *:portmapper/udp",
+        f"PortCheckRequired = {IPV4}:RPC_300075/udp",
+        f"PortCheckRequired = [{IPV6}]:nfs/tcp",
+    } <= set(lines)
+    # One program on three ports has one rule for each address.
+    mountd = [line for line in lines if "mountd" in line]
+    assert len(mountd) == len(set(mountd)) > 0
+
+
+@pytest.fixture(name="here")
+def here_fixture(check: Check) -> Namespace:
+    return check.there
+
+
+def test_the_whole_text(check: Check, here: Namespace) -> None:
+    with (
+        here.listener("0.0.0.0", 22) as ssh,
+        running([SLEEP, "60"], ssh) as sleep,
+        here.listener(IPV4, 8080) as web,
+        running([SLEEP, "60"], web, user="nobody") as other,
+        here.bound(socket.SOCK_DGRAM, IPV6, 50000) as client,
+        running([SLEEP, "60"], client) as third,
+    ):
+        for each in (ssh, web, client):
+            each.close()
+        lines = policy(check, "--interface", "127.0.0.1", "--device", "eth0", *LIMIT)
+    assert lines == [
+        "[PortCheck]",
+        "PortCheckActive = yes",
+        "SeverityPortCheckUnexpected = crit",
+        "SeverityPortCheckMissing = crit",
+        "PortCheckMinPort = 0",
+        "PortCheckMaxPort = 65535",
+        "PortCheckInterface = 127.0.0.1",
+        "PortCheckDevice = eth0",
+        "PortCheckOfficial = no",
+        "PortCheckUDP = yes",
+        "PortCheckInterval = 300",
+        "PortCheckMethod = table",
+        "PortCheckConfirm = 0",
+        "# --timeout 60",
+        "# --format nagios",
+        "# --print-policy no",
+        "# --check-config no",
+        "# --verbose 0",
+        f"# sleep[{sleep.pid}] user root",
+        "PortCheckRequired = 127.0.0.1:22/tcp",
+        f"PortCheckRequired = {IPV4}:22/tcp",
+        f"# sleep[{other.pid}] user nobody",
+        f"PortCheckRequired = {IPV4}:8080/tcp",
+        f"# sleep[{third.pid}] user root",
+        f"PortCheckOptional = [{IPV6}]:50000/udp",
+    ]
+
+
+def test_what_closes_after_printing_is_missing_and_what_opens_is_unexpected(
+    check: Check, here: Namespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy"
+    with here.listener("0.0.0.0", 22):
+        file.write_text("\n".join(policy(check, "--interface", IPV4)) + "\n")
+    with here.listener("0.0.0.0", 23):
+        report = check.report("--config", file)
+    assert [(each["kind"], each["item"]) for each in report["findings"]] == [
+        ("missing", "22/tcp"),
+        ("unexpected", "23/tcp"),
+    ]
+
+
+def test_what_is_ignored_and_skipped_stays_so(
+    check: Check, here: Namespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy"
+    ignored = ("--ignore", "*:6000-6063/tcp", "--skip", "3306/tcp", "--required", "*:25/tcp")
+    with here.listener(IPV4, 6000), here.listener(IPV4, 3306), here.listener(IPV4, 22):
+        lines = policy(check, "--interface", IPV4, *ignored)
+        file.write_text("\n".join(lines) + "\n")
+        report = check.report("--config", file)
+    assert [line for line in lines if re.match("PortCheck(Required|Opt|Ignore|Skip)", line)] == [
+        "PortCheckIgnore = *:6000-6063/tcp",
+        "PortCheckSkip = *:3306/tcp",
+        "PortCheckRequired = *:22/tcp",
+    ]
+    assert (report["state"], report["findings"]) == ("OK", [])
+
+
+NAMES = (
+    b"\nPortCheckIgno",
+    b"x\n[PortCheck]\n",
+    b"x\r\n@if true\r",
+    b"\x85a\xe2\x80\xa8b\x0b\x0c\x1c",
+    b"\xff|$(id)\x1b[2J",
+    b"; // #",
+)
+"""Names of processes that would be lines of their own."""
+
+
+def test_hostile_names_stay_comments(check: Check, here: Namespace, tmp_path: Path) -> None:
+    script = tmp_path / "\nPortCheckActive = no"
+    script.write_text("read line\n")
+    with contextlib.ExitStack() as stack:
+        commands = [[sys.executable, "-c", NAMED, name.hex()] for name in NAMES]
+        for number, command in enumerate([*commands, ["/bin/sh", str(script)]], 2001):
+            held = stack.enter_context(here.listener(IPV4, number))
+            process = stack.enter_context(running(command, held))
+            held.close()
+            if NAMED in command:
+                assert process.stdout
+                assert process.stdout.readline() == b"ready\n"
+        lines = policy(check, "--interface", IPV4)
+        file = tmp_path / "policy"
+        file.write_text("\n".join(lines) + "\n")
+        report = check.report("--config", file)
+    entries = lines[lines.index("# --verbose 0") + 1 :]
+    assert len(entries) == 2 * (len(NAMES) + 1)
+    assert all(re.match(r"# .*\[\d+\].* user root$", line) for line in entries[::2])
+    assert entries[1::2] == [
+        f"PortCheckRequired = *:{number}/tcp" for number in range(2001, 2002 + len(NAMES))
+    ]
+    assert all(line.isprintable() for line in lines)
+    assert (report["state"], len(report["services"])) == ("OK", len(NAMES) + 1)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_portcheck import netlink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROW, DONE, ERROR = 20, 3, 2
+INTERRUPTED = 0x10
+
+
+def message(kind: int, payload: bytes = b"", *, flags: int = 0, sequence: int = 1) -> bytes:
+    length = 16 + len(payload)
+    header = struct.pack("=IHHII", length, kind, flags, sequence, 0)
+    return header + payload + bytes(-length % 4)
+
+
+def code(number: int) -> bytes:
+    return struct.pack("=i", number)
+
+
+@pytest.fixture(name="ends")
+def ends_fixture() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection, and the end at which a kernel would be."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with one, other:
+        one.settimeout(10)
+        yield one, other
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+# Framing
+
+
+def test_messages_of_a_datagram() -> None:
+    datagram = message(ROW, b"abc", flags=2, sequence=7) + message(DONE, code(0))
+    assert list(netlink.messages(datagram)) == [(ROW, 2, 7, b"abc"), (DONE, 0, 1, code(0))]
+    assert list(netlink.messages(b"")) == []
+
+
+@pytest.mark.parametrize("length", [0, 15, 21, 2**32 - 1])
+def test_a_message_that_is_longer_than_its_datagram_is_refused(length: int) -> None:
+    datagram = struct.pack("=IHHII", length, ROW, 0, 1, 0) + b"four"
+    with pytest.raises(OSError, match="out of bounds"):
+        list(netlink.messages(datagram))
+
+
+@given(st.binary(max_size=100))
+def test_any_datagram_is_split_or_refused(datagram: bytes) -> None:
+    error = errno.EBADMSG
+    size = 0
+    try:
+        size = sum(16 + len(payload) for *_, payload in netlink.messages(datagram))
+    except OSError as refused:
+        error = refused.errno or 0
+    assert (error, size <= len(datagram)) == (errno.EBADMSG, True)
+
+
+def test_attributes() -> None:
+    data = netlink.attribute(1, b"abc") + netlink.attribute(7, b"") + netlink.attribute(9, b"wxyz")
+    assert len(data) == 8 + 4 + 8
+    assert netlink.attributes(data) == {1: b"abc", 7: b"", 9: b"wxyz"}
+
+
+@given(st.dictionaries(st.integers(0, 65535), st.binary(max_size=20)))
+def test_attributes_survive_the_round_trip(found: dict[int, bytes]) -> None:
+    data = b"".join(netlink.attribute(kind, value) for kind, value in found.items())
+    assert netlink.attributes(data) == found
+
+
+@pytest.mark.parametrize("length", [0, 3, 9, 65535])
+def test_an_attribute_that_is_out_of_bounds_is_refused(length: int) -> None:
+    with pytest.raises(OSError, match="out of bounds"):
+        netlink.attributes(struct.pack("=HH", length, 1) + b"four")
+
+
+@given(st.binary(max_size=100))
+def test_any_attributes_are_split_or_refused(data: bytes) -> None:
+    error = errno.EBADMSG
+    try:
+        netlink.attributes(data)
+    except OSError as refused:
+        error = refused.errno or 0
+    assert error == errno.EBADMSG
+
+
+# Questions
+
+
+def test_a_dump_is_all_rows_up_to_the_end(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"one") + message(ROW, b"two"))
+    kernel.send(message(ROW, b"three") + message(DONE, code(0)))
+    assert netlink.dump(connection, ROW, b"body") == [b"one", b"two", b"three"]
+    assert kernel.recv(100) == struct.pack("=IHHII", 20, ROW, 0x301, 1, 0) + b"body"
+
+
+def test_rows_of_an_earlier_dump_are_left_out(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"old", sequence=0) + message(DONE, code(0), sequence=0))
+    kernel.send(message(ROW, b"new") + message(DONE, code(0)))
+    assert netlink.dump(connection, ROW, b"") == [b"new"]
+
+
+@pytest.mark.parametrize("where", ["row", "end"])
+def test_an_interrupted_dump_is_taken_again(ends: Ends, where: str) -> None:
+    connection, kernel = ends
+    row, end = (INTERRUPTED, 0) if where == "row" else (0, INTERRUPTED)
+    kernel.send(message(ROW, b"half", flags=row) + message(DONE, code(0), flags=end))
+    again = message(ROW, b"whole", sequence=2) + message(DONE, code(0), sequence=2)
+    kernel.send(again)
+    assert netlink.dump(connection, ROW, b"") == [b"whole"]
+
+
+def test_a_table_that_never_rests_is_an_error(ends: Ends) -> None:
+    connection, kernel = ends
+    for sequence in range(1, 11):
+        kernel.send(message(DONE, code(0), flags=INTERRUPTED, sequence=sequence))
+    with pytest.raises(OSError, match="changed during every dump") as caught:
+        netlink.dump(connection, ROW, b"")
+    assert caught.value.errno == errno.EAGAIN
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        message(ERROR, code(-errno.ENOENT) + bytes(16)),
+        message(ROW, b"row") + message(DONE, code(-errno.ENOENT)),
+    ],
+)
+def test_an_error_of_the_kernel_is_raised(ends: Ends, answer: bytes) -> None:
+    connection, kernel = ends
+    kernel.send(answer)
+    with pytest.raises(OSError, match="ENOENT") as caught:
+        netlink.dump(connection, ROW, b"")
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_an_end_without_a_code_is_an_end(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"row") + message(DONE))
+    assert netlink.dump(connection, ROW, b"") == [b"row"]
+
+
+def test_one_question_has_one_answer(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(24, b"route"))
+    assert netlink.ask(connection, 26, b"body") == b"route"
+    assert kernel.recv(100) == struct.pack("=IHHII", 20, 26, 0x1, 1, 0) + b"body"
+
+
+def test_a_question_may_be_refused(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ERROR, code(-errno.ENETUNREACH)))
+    with pytest.raises(OSError, match="ENETUNREACH") as caught:
+        netlink.ask(connection, 26, b"")
+    assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_an_empty_answer_is_an_error(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(b"\0" * 8)
+    with pytest.raises(OSError, match="empty answer"):
+        netlink.ask(connection, 26, b"")

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+
+from check_portcheck import netlink, rtnetlink
+from check_portcheck.rtnetlink import Address, Link
+
+LOCAL, ADDRESS, LABEL, FLAGS = 2, 1, 3, 8
+TENTATIVE, OPTIMISTIC, FAILED, PERMANENT = 0x40, 0x04, 0x08, 0x80
+
+
+def link_bytes(index: int, name: bytes, flags: int) -> bytes:
+    """struct ifinfomsg of linux/rtnetlink.h and two attributes."""
+    head = struct.pack("=BxHiII", 0, 1, index, flags, 0)
+    return head + netlink.attribute(4, b"\0\0\0\0") + netlink.attribute(3, name + b"\0")
+
+
+def address_bytes(family: int, index: int, *attributes: tuple[int, bytes], flags: int = 0) -> bytes:
+    """struct ifaddrmsg of linux/if_addr.h and its attributes."""
+    head = struct.pack("=BBBBI", family, 24, flags, 0, index)
+    return head + b"".join(netlink.attribute(*each) for each in attributes)
+
+
+def four(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET, text)
+
+
+def six(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6, text)
+
+
+@pytest.mark.parametrize(
+    ("payload", "link"),
+    [
+        (link_bytes(1, b"lo", 0x10049), Link(1, "lo", up=True, loopback=True)),
+        (link_bytes(2, b"eth0", 0x1003), Link(2, "eth0", up=True, loopback=False)),
+        (link_bytes(3, b"eth1", 0x1002), Link(3, "eth1", up=False, loopback=False)),
+        (link_bytes(4, b"br\xff", 0), Link(4, "br\udcff", up=False, loopback=False)),
+    ],
+)
+def test_a_device(payload: bytes, link: Link) -> None:
+    assert rtnetlink.link(payload) == link
+
+
+@pytest.mark.parametrize(
+    ("payload", "address"),
+    [
+        (
+            address_bytes(
+                socket.AF_INET,
+                2,
+                (ADDRESS, four("192.0.2.7")),
+                (LOCAL, four("192.0.2.7")),
+                (LABEL, b"eth0:1\0"),
+            ),
+            Address(2, "192.0.2.7", link_local=False, label="eth0:1", usable=True),
+        ),
+        (
+            address_bytes(
+                socket.AF_INET, 3, (ADDRESS, four("192.0.2.9")), (LOCAL, four("192.0.2.8"))
+            ),
+            Address(3, "192.0.2.8", link_local=False, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("2001:db8::7"))),
+            Address(2, "2001:db8::7", link_local=False, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fe80::7"))),
+            Address(2, "fe80::7", link_local=True, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("febf::7"))),
+            Address(2, "febf::7", link_local=True, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fec0::7"))),
+            Address(2, "fec0::7", link_local=False, label=None, usable=True),
+        ),
+    ],
+)
+def test_an_address(payload: bytes, address: Address) -> None:
+    assert rtnetlink.address(payload) == address
+
+
+def test_addresses_of_other_families_are_passed_over() -> None:
+    assert rtnetlink.address(address_bytes(28, 2, (ADDRESS, b"\1\2\3\4"))) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "usable"),
+    [
+        (PERMANENT, True),
+        (PERMANENT | TENTATIVE, False),
+        (TENTATIVE | OPTIMISTIC, True),
+        (TENTATIVE | FAILED, False),
+        (FAILED, False),
+        (0x100 | TENTATIVE, False),
+        (0x100, True),
+    ],
+)
+def test_an_address_that_is_not_known_to_be_unique_is_not_usable(
+    flags: int, *, usable: bool
+) -> None:
+    attributes = [(ADDRESS, six("2001:db8::7")), (FLAGS, struct.pack("=I", flags))]
+    found = rtnetlink.address(address_bytes(socket.AF_INET6, 2, *attributes))
+    assert found
+    assert found.usable is usable
+    if flags < 0x100:
+        found = rtnetlink.address(address_bytes(socket.AF_INET6, 2, attributes[0], flags=flags))
+        assert found
+        assert found.usable is usable
+
+
+@pytest.mark.parametrize("kind", range(12))
+def test_only_a_local_route_is_local(kind: int) -> None:
+    # struct rtmsg of linux/rtnetlink.h: RTN_LOCAL is 2.
+    assert rtnetlink.is_local(struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 255, 2, 254, kind, 0)) is (
+        kind == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "packed", "bits"),
+    [(socket.AF_INET, four("192.0.2.7"), 32), (socket.AF_INET6, six("2001:db8::7"), 128)],
+)
+def test_a_question_for_a_route(family: int, packed: bytes, bits: int) -> None:
+    head = struct.pack("=BBBBBBBBI", family, bits, 0, 0, 0, 0, 0, 0, 0)
+    assert rtnetlink.route_request(family, packed) == head + netlink.attribute(1, packed)
+
+
+def test_requests_for_dumps_are_empty_heads() -> None:
+    assert (bytes(16), bytes(8)) == (rtnetlink.LINKS_REQUEST, rtnetlink.ADDRESSES_REQUEST)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from check_portcheck import statefile
+from check_portcheck.history import Memory
+from check_portcheck.statefile import StateFileError
+
+MEMORY = Memory(
+    taken=1_700_000_000.5,
+    settings="abc",
+    output="PORTCHECK OK - größer\nopen: 192.0.2.7:22/tcp\n",
+    code=2,
+    since={"unexpected 192.0.2.7:22/tcp": 1_600_000_000.25},
+    open={"192.0.2.7:22/tcp": [], "[2001:db8::7]:2049/udp": ["nfs", "RPC_100075"]},
+    resume=17,
+)
+VALUES: dict[str, Any] = {"version": 1, **dataclasses.asdict(MEMORY)}
+
+
+@pytest.fixture(name="path")
+def path_fixture(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def written(path: Path, content: str | bytes) -> str:
+    """A file that has that content and is the user's own."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(0o600)
+    return str(path)
+
+
+def entries(directory: Path) -> list[str]:
+    return sorted(each.name for each in directory.iterdir())
+
+
+def complaint(path: Path | str) -> str:
+    with pytest.raises(StateFileError) as caught:
+        statefile.read(str(path))
+    return str(caught.value)
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    statefile.write(str(path), MEMORY)
+    assert statefile.read(str(path)) == MEMORY
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.builds(
+        Memory,
+        taken=st.floats(0, 2e9),
+        settings=st.text(),
+        output=st.text(),
+        code=st.integers(0, 3),
+        since=st.dictionaries(st.text(), st.floats(0, 2e9)),
+        open=st.dictionaries(
+            st.from_regex(r"\S{1,20}:[0-9]{1,5}/(tcp|udp)", fullmatch=True), st.lists(st.text())
+        ),
+        resume=st.integers(0, 2**40),
+    )
+)
+def test_whatever_is_written_is_read(path: Path, memory: Memory) -> None:
+    statefile.write(str(path), memory)
+    assert statefile.read(str(path)) == memory
+
+
+def test_no_file_is_no_memory(path: Path) -> None:
+    assert statefile.read(str(path)) is None
+    assert statefile.read(str(path / "below/nothing")) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        b"\xff\xfe",
+        "[" * 100_000,
+        json.dumps(VALUES)[:-1],
+        json.dumps([VALUES]),
+        json.dumps(VALUES) + "x",
+        *(
+            json.dumps({name: value for name, value in VALUES.items() if name != left_out})
+            for left_out in VALUES
+        ),
+        *(json.dumps(VALUES | {name: None}) for name in VALUES),
+        *(json.dumps(VALUES | {name: [[]]}) for name in VALUES),
+        *(json.dumps(VALUES | {"code": code}) for code in (-1, 4, 0.5, "0")),
+        *(json.dumps(VALUES | {"version": version}) for version in (0, 2, "1")),
+        *(
+            json.dumps(VALUES | {"since": {"x": when}})
+            for when in (-1, 1e300, float("nan"), float("inf"), "now", None)
+        ),
+        *(
+            json.dumps(VALUES | {"open": {place: []}})
+            for place in ("", "x", "x:1", ":1/tcp", "x:/tcp", "x:1/sctp", "x:-1/tcp", "x:1/tcp\n")
+        ),
+        *(json.dumps(VALUES | {"open": {"x:1/tcp": of}}) for of in (None, "nfs", {"nfs": 1}, [1])),
+        '{"version": ' + "9" * 10_000 + "}",
+    ],
+)
+def test_a_damaged_file_is_called_that(path: Path, content: str | bytes) -> None:
+    assert complaint(written(path, content)) == "is damaged"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.tuples(st.integers(0, len(json.dumps(VALUES)) - 1), st.binary(min_size=1, max_size=3)),
+)
+def test_a_damaged_byte_gives_a_memory_or_the_one_error(
+    path: Path, damage: tuple[int, bytes]
+) -> None:
+    content = bytearray(json.dumps(VALUES).encode())
+    content[damage[0] : damage[0] + 1] = damage[1]
+    said = "is damaged"
+    try:
+        found = statefile.read(written(path, bytes(content)))
+    except StateFileError as error:
+        found, said = MEMORY, str(error)
+    assert found
+    assert (said, found.resume >= 0) == ("is damaged", True)
+
+
+def test_only_the_user_may_be_able_to_write_it(path: Path) -> None:
+    for mode, trusted in ((0o600, True), (0o644, True), (0o400, True), (0o620, False)):
+        statefile.write(str(path), MEMORY)
+        path.chmod(mode)
+        if trusted:
+            assert statefile.read(str(path)) == MEMORY
+        else:
+            assert complaint(path) == "belongs to, or may be written by, another user"
+    statefile.write(str(path), MEMORY)
+    path.chmod(0o602)
+    assert complaint(path) == "belongs to, or may be written by, another user"
+
+
+def test_a_link_a_fifo_and_a_directory_are_refused_at_once(path: Path) -> None:
+    target = path.with_name("target")
+    statefile.write(str(target), MEMORY)
+    path.symlink_to(target)
+    assert complaint(path) == "cannot be read: Too many levels of symbolic links"
+    path.unlink()
+    path.mkdir()
+    assert complaint(path) == "cannot be read: Is a directory"
+    path.rmdir()
+    os.mkfifo(path, 0o600)
+    assert complaint(path) == "is no regular file"
+
+
+def test_no_descriptor_is_left_open(path: Path) -> None:
+    before = entries(Path("/proc/self/fd"))
+    statefile.write(str(path), MEMORY)
+    statefile.read(str(path))
+    complaint(written(path, "damaged"))
+    complaint(path.parent)
+    assert entries(Path("/proc/self/fd")) == before
+
+
+def test_the_file_is_replaced_and_not_written_over(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        statefile.write(str(path), MEMORY)
+    finally:
+        os.umask(umask)
+    with path.open() as reader:
+        statefile.write(str(path), dataclasses.replace(MEMORY, code=3))
+        assert json.load(reader)["code"] == 2
+    assert path.stat().st_mode == stat.S_IFREG | 0o600
+    assert entries(path.parent) == ["state"]
+
+
+def test_a_link_is_replaced_and_its_target_left_alone(path: Path) -> None:
+    target = path.with_name("target")
+    target.write_text("as it was")
+    path.symlink_to(target)
+    statefile.write(str(path), MEMORY)
+    assert (path.is_symlink(), target.read_text()) == (False, "as it was")
+
+
+def test_what_cannot_be_written_says_why_and_leaves_nothing(path: Path) -> None:
+    path.mkdir()
+    for place, reason in (
+        (path, "Is a directory"),
+        (path / "below/state", "No such file or directory"),
+        (path / ("n" * 300), "File name too long"),
+    ):
+        with pytest.raises(StateFileError, match=f"^cannot be written: {reason}$"):
+            statefile.write(str(place), MEMORY)
+    assert entries(path.parent) == ["state"]
+    assert entries(path) == []
