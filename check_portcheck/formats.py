@@ -143,10 +143,10 @@ def _bounded(lines: list[str], longest: int) -> list[str]:
     kept: list[str] = []
     size = 0
     for place, line in enumerate(lines):
-        more = f"... and {len(lines) - place} more"
+        more = f"... and {len(lines) - place} more\n"
         size += len(line.encode()) + 1
         if size + len(more) > longest and place:
-            return [*kept, more]
+            return [*kept, more.rstrip()]
         kept.append(line)
     return kept
 
@@ -245,7 +245,7 @@ def _json_owner(owner: Owner) -> dict[str, Any]:
     return {
         "user": owner.user and clean(owner.user),
         "kernel": owner.kernel,
-        "unseen": owner.unseen,
+        "unseen": owner.unseen and clean(owner.unseen),
         "processes": [
             {
                 "pid": process.pid,

@@ -276,6 +276,6 @@ def _unanswered(report: ScanReport, policy: Policy) -> Iterator[Finding]:
             set(policy.concerning(each.interface, Port(each.protocol, end), (), report.ephemeral))
             for end in (each.lowest, each.highest)
         )
-        if not any(rule.owner is None for rule in lowest & highest):
+        if not any(r.kind is Kind.REQUIRED or r.owner is None for r in lowest & highest):
             item = PortRange(each.protocol, each.lowest, each.highest)
             yield Finding(FindingKind.UNVERIFIED, each.interface, item, None, None, "unanswered")

@@ -220,6 +220,9 @@ def _number_of(count: int, one: str, many: str = "") -> str:
 
 def fitted(head: str, items: Sequence[str], longest: int) -> str:
     """The head and as many whole items as fit, then how many more there are."""
+    whole = head + ", ".join(items)
+    if len(whole) <= longest:
+        return whole
     text = head
     for place, item in enumerate(items):
         left = len(items) - place - 1

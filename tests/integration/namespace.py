@@ -12,11 +12,11 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 NOBODY = 65534
 
@@ -297,6 +297,16 @@ def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]
             process.kill()
             raise
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def parents() -> dict[int, int]:
+    """The parent of each process on the machine."""
+    found: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The name before the last bracket may be any bytes.
+            found[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    return found
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, NOBODY, Check, finished, told, until
+from namespace import IPV4, NOBODY, Check, finished, parents, told, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -319,12 +318,9 @@ def test_a_signal_ends_the_workers_too(alone: Check) -> None:
 
 def running_for(guard: int) -> set[int]:
     """The processes that the check started, its workers included."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    children = {pid for pid, parent in parents.items() if parent == guard}
-    return children | {pid for pid, parent in parents.items() if parent in children}
+    found = parents()
+    children = {pid for pid, parent in found.items() if parent == guard}
+    return children | {pid for pid, parent in found.items() if parent in children}
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])

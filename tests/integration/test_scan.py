@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, NOBODY, PEER_IPV4, Check, opened, until
+from namespace import IPV4, NOBODY, PEER_IPV4, Check, opened, parents, until
 
 if TYPE_CHECKING:
     import subprocess
@@ -446,11 +446,10 @@ def between_looks(check: Check, *options: str) -> Iterator[Paused]:
 
 def sleeping(guard: int) -> int:
     """The child of the process if it sleeps for a time (proc(5), wchan), else 0."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for pid, parent in parents().items():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            if parent == guard and "nanosleep" in stat.with_name("wchan").read_text():
-                return int(stat.parent.name)
+            if parent == guard and "nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
+                return pid
     return 0
 
 
