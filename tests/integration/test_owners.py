@@ -52,12 +52,12 @@ threading.Thread(target=wait).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
 LOOK = """
-import socket, time
+import os, socket, time
 from check_portcheck import owners, sockettable
 own = socket.create_server(("", 0))
 table = sockettable.read()
 found = owners.find(table, time.monotonic() + 30, sockettable.read)
-for row in sorted(table, key=lambda row: row.inode):
+for row in sorted(table, key=lambda row: row.inode == os.fstat(own.fileno()).st_ino):
     print(found[row].kernel, len(found[row].processes), found[row].unseen)
 """
 """Says what is found of the sockets that are there, then of one of its own."""
