@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from check_portcheck.model import Interface, Port, Registration, RpcService
@@ -65,10 +66,12 @@ class _TimeLimit:
         return seconds
 
 
-def registrations(interface: Interface, names: Names, deadline: float) -> tuple[Registration, ...]:
+def registrations(
+    interface: Interface, names: Names, deadline: float, *, loopback: bool = True
+) -> tuple[Registration, ...]:
     """The RPC programs registered for *interface*, each once per port, in the order of ports.
 
-    Asked is the portmapper at port 111 of its address and, where there is none, on loopback. An
+    Asked is the portmapper at port 111 of its address and, where there is none, on *loopback*. An
     IPv6 interface has no registrations with a portmapper that speaks version 2 only.
     *deadline* is by time.monotonic(). Raises RpcbindError when no portmapper gives a whole answer.
     """
@@ -78,7 +81,7 @@ def registrations(interface: Interface, names: Names, deadline: float) -> tuple[
     here = (interface.packed, bytes(len(interface.packed)))
     found = {
         (Port(mapping.protocol, mapping.port), mapping.program)
-        for mapping in _mappings(interface, limit)
+        for mapping in _mappings(interface, limit, loopback=loopback)
         if mapping.address in here
     }
     return tuple(
@@ -87,10 +90,10 @@ def registrations(interface: Interface, names: Names, deadline: float) -> tuple[
     )
 
 
-def _mappings(interface: Interface, limit: _TimeLimit) -> tuple[Mapping, ...]:
+def _mappings(interface: Interface, limit: _TimeLimit, *, loopback: bool) -> tuple[Mapping, ...]:
     """All mappings, from the first portmapper that can be asked."""
     failures: list[_UnavailableError] = []
-    for address in _addresses(interface):
+    for address in islice(_addresses(interface), None if loopback else 1):
         for exchange in (_over_tcp, _over_udp):
             try:
                 return _ask(exchange, address, limit)

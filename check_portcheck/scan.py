@@ -38,6 +38,9 @@ _RPC_TIME = 3.0
 """Seconds for the portmappers of all interfaces together."""
 
 
+_LOOPBACK = tuple(Interface(address, "lo", 1, "lo") for address in ("127.0.0.1", "::1"))
+
+
 @dataclass(frozen=True)
 class Scan:
     """What one run looks at, and until when."""
@@ -210,19 +213,25 @@ def _with_registrations(
     failures = [
         each for each in report.failures if not (each.rpc_only and each.interface in interfaces)
     ]
+    loopback = not any(_skips_portmapper(scan, interface) for interface in _LOOPBACK)
     for interface in interfaces:
-        if any(
-            low <= PORTMAPPER_PORT <= high
-            for protocol in Protocol  # over UDP it is asked where TCP fails
-            for low, high in scan.policy.skips(interface, protocol)
-        ):
+        if _skips_portmapper(scan, interface):
             failures.append(Failure("the portmapper's port is skipped", interface, rpc_only=True))
             continue
         try:
-            registrations += rpcbind.registrations(interface, scan.names, until)
+            registrations += rpcbind.registrations(interface, scan.names, until, loopback=loopback)
         except rpcbind.RpcbindError as unreachable:
             failures.append(Failure(str(unreachable), interface, rpc_only=True))
     return replace(report, registrations=tuple(registrations), failures=tuple(failures))
+
+
+def _skips_portmapper(scan: Scan, interface: Interface) -> bool:
+    """Whether the portmapper must not be asked there; over UDP it is asked where TCP fails."""
+    return any(
+        low <= PORTMAPPER_PORT <= high
+        for protocol in Protocol
+        for low, high in scan.policy.skips(interface, protocol)
+    )
 
 
 def _with_rpc_names(report: ScanReport) -> ScanReport:

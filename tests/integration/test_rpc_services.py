@@ -601,6 +601,20 @@ def test_a_portmapper_whose_port_is_skipped_is_never_asked(
     ]
 
 
+def test_a_portmapper_that_is_skipped_on_loopback_is_not_asked_there_for_others(
+    check: Check, here: Namespace
+) -> None:
+    here.rules(WATCH)
+    with portmapper(here, *LOOPBACK):
+        text = check.output(
+            *(*ONE, *TABLE, "--interface", "127.0.0.1", "--skip", "127.0.0.1:111/tcp"),
+            *("--required", f"{IPV4}:nfs/tcp", "--optional", "127.0.0.1:111/udp"),
+        )
+    assert asked(here)["loopback"] == 0
+    assert f"unverified: {IPV4}:nfs/tcp: portmapper on {IPV4} refused the connection" in text
+    assert text.endswith("exit 3\n")
+
+
 def test_json_has_number_and_name_of_each_program(
     check: Check, opened: Opened, rpcbind: Portmapper
 ) -> None:
