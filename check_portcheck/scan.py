@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from check_portcheck import sockettable
 from check_portcheck.judgement import judge, owner_matters
-from check_portcheck.look import Target, look
+from check_portcheck.look import Look, Target, look
 from check_portcheck.model import (
     PORTMAPPER_PORT,
     Failure,
@@ -140,17 +140,32 @@ def _confirmed(scan: Scan, report: ScanReport, verdict: Verdict) -> ScanReport:
         ports[target] = PortSet(sorted(number for number in numbers if number in allowed))
     second = look(scan.settings.method, ports, scan.end, start=0)
     again = {(service.interface, service.port): service for service in second.services}
-    unknown = {(each.interface, each.protocol) for each in second.unanswered}
     found_open = {(f.interface, f.service.port) for f in verdict.findings if f.service}
     kept: list[OpenService] = []
     for service in report.services:
         place = (service.interface, service.port)
         found = again.pop(place, None)
-        if place not in found_open or (service.interface, service.port.protocol) in unknown:
-            kept.append(service)
-        elif found and _same(service, found, report.ephemeral):
-            kept.append(found)
+        left = (
+            confirmed(service, found, second, report.ephemeral) if place in found_open else service
+        )
+        kept += [left] if left else []
     return replace(report, services=(*kept, *again.values()))
+
+
+def confirmed(
+    first: OpenService, found: OpenService | None, second: Look, ephemeral: tuple[int, int]
+) -> OpenService | None:
+    """What a second look leaves of a service, *found* being what it saw there; None: it is gone.
+
+    Where that look did not get to the port the service stays: not looked at is not closed.
+    """
+    if found:
+        return found if _same(first, found, ephemeral) else None
+    target = (first.interface, first.port.protocol)
+    unknown = target in {(each.interface, each.protocol) for each in second.unanswered}
+    # A port without a socket is seen by a probe only, never by table or lookup.
+    unprobed = first.no_socket and second.coverage.probed < second.coverage.ports
+    return first if unknown or unprobed else None
 
 
 def _doubtful(report: ScanReport, verdict: Verdict) -> Iterator[tuple[Interface, Port]]:
