@@ -10,17 +10,24 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from check_portcheck import __version__, guard
-from check_portcheck.config import ConfigError, ConfigFile, Format, parse
+from check_portcheck.config.options import OPTIONS
+from check_portcheck.config.parser import ConfigFile, parse
+from check_portcheck.config.settings import ConfigError, Format, Settings
+from check_portcheck.config.values import TokenError, time_limit
+from check_portcheck.deadline import Deadline
 from check_portcheck.model import State
-from check_portcheck.values import TokenError, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from check_portcheck.config.options import Option
+
 _LARGEST_FILE = 16 * 1024 * 1024
-_DEFAULT_TIMEOUT = 10.0
 _MARGIN = 0.1
 """Part of the time limit that is kept for start-up and output."""
+_CONFIG = "--config"
+_VERBOSE = "--verbose"
+_MOST_VERBOSE = 3
 
 _EPILOG = """\
 LIST is [INTERFACE:]ITEM[,ITEM...], for example 192.0.2.7:22/tcp,25/tcp or *:portmapper/udp.
@@ -29,36 +36,6 @@ ITEM is 22/tcp, 6000-6063/tcp, */udp, ephemeral/udp or an RPC service, all but -
 if wanted: 22/tcp@sshd, @/usr/sbin/sshd, @user:NAME, @unit:NAME. BOOL is yes or no, LEVEL one of
 debug info notice (OK), warn mark (WARNING), err crit alert (CRITICAL).
 """
-
-
-_OPTIONS = (
-    ("--config", "FILE", "Samhain-style file; repeatable"),
-    ("--active", "BOOL", "no: say that the check is inactive, scan nothing"),
-    ("--severity", "LEVEL", "of findings (crit)"),
-    ("--severity-unexpected", "LEVEL", "of unexpected services (--severity)"),
-    ("--severity-missing", "LEVEL", "of missing services (--severity)"),
-    ("--min-port", "N", "first port scanned (0)"),
-    ("--max-port", "N", "last port scanned (65535)"),
-    ("--required", "LIST", "services that must be open; repeatable"),
-    ("--optional", "LIST", "services that may be open; repeatable"),
-    ("--ignore", "LIST", "services that are never judged; repeatable"),
-    ("--skip", "LIST", "ports that are neither contacted nor judged; repeatable"),
-    ("--interface", "ADDR[,ADDR...]", "addresses to scan, or all; repeatable"),
-    ("--device", "NAME[,NAME...]", "devices to scan; repeatable"),
-    ("--no-official", None, "leave out the host's official name"),
-    ("--udp", "BOOL?", "scan UDP too (yes)"),
-    ("--no-udp", None, "scan TCP only"),
-    ("--interval", "SECONDS", "age up to which a result in --state is reused (300)"),
-    ("--state", "FILE", "remember results between runs"),
-    ("--method", "METHOD", "table, probe or full (full)"),
-    ("--confirm", "SECONDS", "pause before the second look, 0: none (1)"),
-    ("-t --timeout", "SECONDS", "limit of the whole run (10)"),
-    ("--format", "FORMAT", "nagios, checkmk or json (nagios)"),
-    ("--print-policy", None, "print the present state as a policy"),
-    ("--check-config", None, "print the effective settings, scan nothing"),
-    ("-v --verbose", None, "tell more, up to -vvv"),
-)
-"""Names, what stands for the value (None: a flag; with ?: it may be left out), help."""
 
 
 class _TextError(Exception):
@@ -90,11 +67,10 @@ class _Record(argparse.Action):
         values: str | Sequence[object] | None,
         option_string: str | None = None,
     ) -> None:
-        """Note the option by its long name."""
+        """Note the option by its long name, without a value with what it says by itself."""
         del parser, option_string
-        long = next(name for name in self.option_strings if name.startswith("--"))
-        value = values if isinstance(values, str) else "yes"
-        namespace.options.append((long, value))
+        value = values if isinstance(values, str) else self.const
+        namespace.options.append((self.option_strings[-1], value))
 
 
 class _Version(argparse.Action):
@@ -117,8 +93,8 @@ def main() -> NoReturn:
     except _UsageError as wrong:
         guard.finish(*_unknown(f"{wrong} (see check_portcheck --help)", form))
     seconds = _timeout(options)
-    end = began + seconds * (1 - _MARGIN)
-    guard.run(lambda: _work(options, form, end), seconds, lambda why: _unknown(why, form))
+    deadline = Deadline(began + seconds * (1 - _MARGIN))
+    guard.in_child(lambda: _work(options, form, deadline), seconds, lambda why: _unknown(why, form))
 
 
 def _asks_for(form: Format, arguments: Sequence[str]) -> bool:
@@ -127,43 +103,48 @@ def _asks_for(form: Format, arguments: Sequence[str]) -> bool:
 
 
 def _unknown(reason: str, form: Format) -> tuple[str, int]:
-    from check_portcheck import formats
+    from check_portcheck.report.forms import form_of
 
-    return formats.unknown(reason, form)
+    return form_of(form).unknown(reason)
 
 
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Option and value of each argument, in order; raises _TextError or _UsageError."""
-    verbose = "--verbose"
-    parser = _parser()
-    options: list[tuple[str, str]] = parser.parse_args(arguments).options
-    count = sum(option == verbose for option, _ in options)
-    return [each for each in options if each[0] != verbose] + [(verbose, str(min(count, 3)))]
+    found: list[tuple[str, str]] = []
+    _parser().parse_args(arguments, argparse.Namespace(options=found))
+    others = [each for each in found if each[0] != _VERBOSE]
+    verbosity = min(len(found) - len(others), _MOST_VERBOSE)
+    return [*others, (_VERBOSE, str(verbosity))]
 
 
 def _timeout(options: Sequence[tuple[str, str]]) -> float:
     """The time limit, needed before all else; a wrong one is reported with the other errors."""
     given = [value for option, value in options if option == "--timeout" and value.strip()]
     try:
-        return time_limit(given[-1]) if given else _DEFAULT_TIMEOUT
+        return time_limit(given[-1]) if given else Settings().timeout
     except TokenError:
-        return _DEFAULT_TIMEOUT
+        return Settings().timeout
 
 
-def _work(options: Sequence[tuple[str, str]], form: Format, end: float) -> tuple[str, int]:
+def _work(options: Sequence[tuple[str, str]], form: Format, deadline: Deadline) -> tuple[str, int]:
     """The check itself, in the guarded process: text and exit code."""
-    from check_portcheck import run
-    from check_portcheck.interfaces import InterfaceError
-    from check_portcheck.names import Names
+    from check_portcheck.kernel import namefiles
+    from check_portcheck.kernel.interfaces import InterfaceError
+    from check_portcheck.run import answer
 
-    names = Names()
+    names = namefiles.read()
     try:
-        files = [_read(value) for option, value in options if option == "--config" and value]
-        others = [each for each in options if each[0] != "--config"]
-        return run.run(parse(files, others, names), names, end)
+        files = [_read(value) for option, value in options if option == _CONFIG and value]
+        others = [each for each in options if each[0] != _CONFIG]
+        return answer(parse(files, others, names), names, deadline)
     except (ConfigError, InterfaceError) as wrong:
-        more = f" (and {len(wrong.errors) - 1} more)" if len(wrong.errors) > 1 else ""
-        return _unknown("\n".join([wrong.errors[0] + more, *wrong.errors[1:]]), form)
+        return _unknown(_summary(wrong.errors), form)
+
+
+def _summary(errors: Sequence[str]) -> str:
+    """All errors, a line each, of which the first says how many follow."""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return "\n".join([errors[0] + more, *errors[1:]])
 
 
 def _read(path: str) -> ConfigFile:
@@ -188,13 +169,26 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         add_help=False,
     )
-    parser.set_defaults(options=[])
-    for names, metavar, text in _OPTIONS:
-        nargs = 0 if metavar is None else "?" if metavar.endswith("?") else None
-        shown = metavar and metavar.rstrip("?")
+    parser.add_argument(
+        _CONFIG, action=_Record, metavar="FILE", help="Samhain-style file; repeatable"
+    )
+    for option in OPTIONS:
         parser.add_argument(
-            *names.split(), action=_Record, dest="options", metavar=shown, nargs=nargs, help=text
+            *option.names,
+            action=_Record,
+            nargs=_nargs(option),
+            const=option.bare,
+            default=option.default,
+            metavar=option.metavar,
+            help=option.explanation,
         )
     parser.add_argument("-h", "--help", action="help", help="this text")
     parser.add_argument("-V", "--version", action=_Version, nargs=0, help="the version")
     return parser
+
+
+def _nargs(option: Option) -> int | str | None:
+    """How many values argparse lets an option have: none, one if wanted, or one."""
+    if not option.metavar:
+        return 0
+    return "?" if option.bare else None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, NoReturn
+
+from check_portcheck.deadline import Deadline
+from check_portcheck.pipes import collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,34 @@ class _StoppedError(Exception):
     """A signal asked for the end; its name is the text."""
 
 
-def run(
+class _EndSignals:
+    """Handler of the signals by which a check is ended: the first one raises _StoppedError.
+
+    The others do nothing, since the answer is under way; timeout(1) for one signals twice. The
+    handler stays for good: put SIG_IGN in its place, and Python complains on standard error of each
+    signal that has arrived and was not handled yet (https://github.com/python/cpython/issues/87572).
+    """
+
+    __slots__ = ("_awaited",)
+
+    def __init__(self) -> None:
+        self._awaited = True
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle one signal."""
+        del frame
+        if self._awaited:
+            self._awaited = False
+            raise _StoppedError(signal.Signals(number).name)
+
+    def disregard(self) -> None:
+        """From now on none raises."""
+        self._awaited = False
+
+
+def in_child(
     work: Callable[[], tuple[str, int]],
     seconds: float,
     unknown: Callable[[str], tuple[str, int]],
@@ -53,14 +81,15 @@ def run(
     _make_group(child)
     written, complaint = bytearray(), bytearray()
     try:
-        _at_signals(_stop)
-        finished = _await({output: written, trouble: complaint}, seconds)
-        _at_signals(signal.SIG_IGN)
-        reason = _last_line(complaint) if finished else f"timeout after {seconds:g} s"
+        signals = _EndSignals()
+        # All pipes are closed at the other end once the child, and all that it started, have ended.
+        ended = not collect({output: written, trouble: complaint}, Deadline.after(seconds))
+        signals.disregard()
+        reason = _last_line(complaint) if ended else f"timeout after {seconds:g} s"
     except _StoppedError as stopped:
-        finished, reason = False, f"ended by {stopped}"
+        ended, reason = False, f"ended by {stopped}"
     _end(child)
-    if finished and written and written[0] <= _UNKNOWN:
+    if ended and written and written[0] <= _UNKNOWN:
         finish(bytes(written[1:]).decode(), written[0])
     finish(*unknown(reason))
 
@@ -74,38 +103,6 @@ def finish(text: str, code: int) -> NoReturn:
     except OSError:
         os._exit(_UNKNOWN)
     os._exit(code)
-
-
-def _await(streams: dict[int, bytearray], seconds: float) -> bool:
-    """Collect what the child writes until it, and all that it started, have ended.
-
-    False when they have not in time.
-    """
-    end = time.monotonic() + seconds
-    poll = select.poll()
-    for stream in streams:
-        poll.register(stream, select.POLLIN)
-    reading = set(streams)
-    while reading and (left := end - time.monotonic()) > 0:
-        for stream, _ in poll.poll(left * 1000):
-            if part := os.read(stream, 1 << 16):
-                streams[stream].extend(part)
-            else:
-                poll.unregister(stream)
-                reading.discard(stream)
-    return not reading
-
-
-def _at_signals(action: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    """What the signals do by which a check is ended."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, action)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    del frame
-    _at_signals(signal.SIG_IGN)  # the answer is under way; timeout(1) for one signals twice
-    raise _StoppedError(signal.Signals(number).name)
 
 
 def _end(child: int) -> None:

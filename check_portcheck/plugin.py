@@ -3,122 +3,51 @@
 from __future__ import annotations
 
 import re
-import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import nagiosplugin
 
-from check_portcheck import history, scan
-from check_portcheck.history import History
-from check_portcheck.judgement import FindingKind, Verdict, judge
-from check_portcheck.model import ScanError, ScanReport, Severity, State
-from check_portcheck.narrative import LONGEST_HEADLINE, Narrative
-from check_portcheck.wording import short
+from check_portcheck.model import ScanError, State
+from check_portcheck.policy.verdict import FindingKind
+from check_portcheck.report.form import Assessment
+from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from check_portcheck.report.wording import short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from check_portcheck.history import Memory
-    from check_portcheck.interfaces import Chosen
+    from check_portcheck.outcome import Outcome
+    from check_portcheck.policy.verdict import Severities
 
 
 class Portcheck(nagiosplugin.Resource):
     """The ports of this machine: runs the scan and has it judged."""
 
-    report: ScanReport
-    verdict: Verdict
-    history: History
-    taken: float
-    """When the result was found, seconds since the epoch."""
-
-    def __init__(
-        self,
-        task: scan.Scan,
-        chosen: Chosen,
-        memory: Memory | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self.task = task
-        self.chosen = chosen
-        self.memory = memory
-        self.notes = (*chosen.notes, *notes)
-        self.scanned = False
+    def __init__(self, investigate: Callable[[], Outcome]) -> None:
+        self._investigate = investigate
+        self.outcome: Outcome | None = None
+        """What came of it, None before probe() and where nothing could be learnt."""
 
     def probe(self) -> list[nagiosplugin.Metric]:
-        """The counts per chosen interface, in the order of perfdata; all at once, at the end."""
+        """The counts per chosen name, in the order of perfdata; all at once, at the end."""
         try:
-            self.report = scan.run(self.task, self.chosen.failures)
+            self.outcome = self._investigate()
         except ScanError as failed:
             raise nagiosplugin.CheckError(str(failed)) from failed
-        self.verdict = judge(self.report, self.task.policy)
-        self.taken = time.time()
-        self.history = History()
-        if self.task.settings.state:
-            self.history = history.compare(self.memory, self.report, self.verdict, self.taken)
-        self.scanned = True
-        counts = self.counts()
-        labels = perfdata_labels(counts)
-        metrics = [
-            nagiosplugin.Metric(f"{kind}_{labels[name]}", count[kind], min=0, context=kind)
-            for name, count in counts.items()
-            for kind in ("open", FindingKind.UNEXPECTED.value, FindingKind.MISSING.value)
-        ]
-        unverified = sum(count[FindingKind.UNVERIFIED] for count in counts.values())
-        unseen = unverified + len(self.verdict.failures)
-        metrics.append(nagiosplugin.Metric("unverified", unseen, context="unverified"))
-        metrics.append(nagiosplugin.Metric("time", self.report.seconds, "s", context="time"))
-        return metrics
-
-    def note(self, text: str) -> None:
-        """Add what came up after the scan."""
-        self.notes = (*self.notes, text)
-
-    @property
-    def narrative(self) -> Narrative:
-        """The text of the result."""
-        return Narrative.of(self.task, self.report, self.verdict, self.history, self.notes)
-
-    def counts(self) -> dict[str, Counter[str]]:
-        """Open services and findings by kind, for each name by which interfaces were chosen."""
-        counts: dict[str, Counter[str]] = {
-            name: Counter() for interface in self.report.interfaces for name in interface.chosen
-        }
-        for name in self.chosen.absent_devices:
-            counts[name] = Counter()
-        for judged in self.verdict.judged:
-            for name in judged.service.interface.chosen:
-                counts[name]["open"] += 1
-        for finding in self.verdict.findings:
-            for name in finding.interface.chosen:
-                counts[name][finding.kind] += 1
-        return counts
+        return list(_metrics(self.outcome))
 
 
 class FindingContext(nagiosplugin.ScalarContext):
     """Any finding of a kind brings the state of its severity."""
 
-    def __init__(self, name: str, severity: Severity) -> None:
+    def __init__(self, kind: FindingKind, severities: Severities) -> None:
+        state = severities.state(kind)
         # Strings, since nagiosplugin takes Range(0) for no threshold at all.
         super().__init__(
-            name,
-            warning="0" if severity.state is State.WARNING else None,
-            critical="0" if severity.state is State.CRITICAL else None,
+            kind.value,
+            warning="0" if state is State.WARNING else None,
+            critical="0" if state is State.CRITICAL else None,
         )
-
-
-class UnexpectedContext(FindingContext):
-    """Open services that the policy does not list."""
-
-    def __init__(self, severity: Severity) -> None:
-        super().__init__(FindingKind.UNEXPECTED, severity)
-
-
-class MissingContext(FindingContext):
-    """Required services that are not open."""
-
-    def __init__(self, severity: Severity) -> None:
-        super().__init__(FindingKind.MISSING, severity)
 
 
 class UnverifiedContext(nagiosplugin.Context):
@@ -160,43 +89,39 @@ class RankedResults(nagiosplugin.Results):
 
 
 class PortcheckSummary(nagiosplugin.Summary):
-    """The text of the check: one line that says it all, then a line per finding."""
+    """The text of the first line."""
 
     def __init__(self, resource: Portcheck) -> None:
         self.resource = resource
 
     def ok(self, results: nagiosplugin.Results) -> str:
-        """The first line when nothing is wrong: what was covered."""
-        del results
-        return self.resource.narrative.headline()
+        """What was covered, when nothing is wrong."""
+        return self.problem(results)
 
     def problem(self, results: nagiosplugin.Results) -> str:
-        """The first line otherwise: the counts, then the worst findings that fit."""
-        if not self.resource.scanned:
+        """The counts, then the worst findings that fit; why, where nothing could be learnt."""
+        if self.resource.outcome is None:
             return short(str(results.first_significant), LONGEST_HEADLINE)
-        return self.resource.narrative.headline()
-
-    def verbose(self, results: nagiosplugin.Results) -> list[str]:
-        """The lines below: findings, worst first, then notes and what -v asks for."""
-        del results
-        return self.resource.narrative.details() if self.resource.scanned else []
+        return Narrative(self.resource.outcome).headline()
 
 
-def check(resource: Portcheck) -> nagiosplugin.Check:
-    """The finished check; *resource* then holds report and verdict."""
-    task = resource.task
-    finished = nagiosplugin.Check(
+def assess(resource: Portcheck, severities: Severities) -> Assessment:
+    """Run the check; *resource* then has the outcome."""
+    check = nagiosplugin.Check(
         resource,
         nagiosplugin.ScalarContext("open"),
-        UnexpectedContext(task.settings.severity_unexpected),
-        MissingContext(task.settings.severity_missing),
+        FindingContext(FindingKind.UNEXPECTED, severities),
+        FindingContext(FindingKind.MISSING, severities),
         UnverifiedContext("unverified"),
         TimeContext("time"),
         RankedResults(),
         PortcheckSummary(resource),
     )
-    finished()
-    return finished
+    check()
+    perfdata = (result.metric.performance() for result in check.results.results if result.metric)
+    return Assessment(
+        State(check.exitcode), check.summary_str, tuple(map(str, filter(None, perfdata)))
+    )
 
 
 def perfdata_labels(names: Iterable[str]) -> dict[str, str]:
@@ -210,3 +135,19 @@ def perfdata_labels(names: Iterable[str]) -> dict[str, str]:
             label = f"{base}_{count}"
         labels[name] = label
     return labels
+
+
+def _metrics(outcome: Outcome) -> Iterator[nagiosplugin.Metric]:
+    """The metrics, in the order of performance data."""
+    counts = outcome.counts()
+    labels = perfdata_labels(counts)
+    for name, count in counts.items():
+        for kind, value in (
+            ("open", count.open),
+            (FindingKind.UNEXPECTED.value, count.unexpected),
+            (FindingKind.MISSING.value, count.missing),
+        ):
+            yield nagiosplugin.Metric(f"{kind}_{labels[name]}", value, min=0, context=kind)
+    unseen = sum(count.unverified for count in counts.values()) + len(outcome.report.failures)
+    yield nagiosplugin.Metric("unverified", unseen, context="unverified")
+    yield nagiosplugin.Metric("time", outcome.report.seconds, "s", context="time")

@@ -2,76 +2,91 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from check_portcheck import config, conflicts, formats, interfaces, plugin
-from check_portcheck.config import Format
+from check_portcheck import plugin
+from check_portcheck.config import conflicts
+from check_portcheck.config.options import effective
+from check_portcheck.config.settings import ConfigError
+from check_portcheck.investigation import investigate
+from check_portcheck.kernel import interfaces, sockettable
+from check_portcheck.machine import ThisMachine
 from check_portcheck.model import State
-from check_portcheck.policy import Policy
-from check_portcheck.scan import Scan
+from check_portcheck.outcome import Task
+from check_portcheck.policy.rules import Policy
+from check_portcheck.report.forms import form_of
 
 if TYPE_CHECKING:
-    import nagiosplugin
-
-    from check_portcheck.config import Settings
-    from check_portcheck.history import Memory
+    from check_portcheck.config.settings import Settings
+    from check_portcheck.deadline import Deadline
+    from check_portcheck.memory.history import Memory
     from check_portcheck.names import Names
-    from check_portcheck.plugin import Portcheck
+    from check_portcheck.outcome import Outcome
+    from check_portcheck.report.form import Answer, Form
 
 
-def run(settings: Settings, names: Names, end: float) -> tuple[str, int]:
-    """Text and exit code, at the latest at *end* as of time.monotonic().
+def answer(settings: Settings, names: Names, deadline: Deadline) -> Answer:
+    """Text and exit code, at the latest at *deadline*.
 
     Raises InterfaceError, or ConfigError where a rule names what is not scanned.
     """
+    form = form_of(settings.format)
     if not settings.active and not settings.check_config:
-        return formats.inactive(settings.format), State.OK
+        return form.inactive()
     memory, trouble = _recall(settings)
     if memory and (age := _age(memory, settings)) is not None:
-        text = formats.aged(memory.output, settings.format, memory.taken, age, settings.interval)
+        text = form.reused(memory.output, memory.taken, age, settings.interval)
         return text, memory.code
-    chosen = interfaces.resolve(settings.interfaces, settings.devices, official=settings.official)
-    if unscanned := conflicts.unscanned(settings.rules, chosen.interfaces, chosen.absent_devices):
-        raise config.ConfigError(unscanned)
+    chosen = interfaces.choose(settings.interfaces, settings.devices, official=settings.official)
+    absent = [failure.name for failure in chosen.failures]
+    if unscanned := conflicts.unscanned(settings.rules, chosen.interfaces, absent):
+        raise ConfigError(unscanned)
     if settings.check_config:
-        return config.effective(settings), State.OK
-    start = memory.resume if memory else None
-    policy, now = Policy(settings.rules), time.monotonic()
-    task = Scan(settings, chosen.interfaces, policy, names, now, end, start)
-    resource = plugin.Portcheck(task, chosen, memory and _comparable(memory, settings), trouble)
-    check = plugin.check(resource)
-    if settings.print_policy and resource.scanned:
-        from check_portcheck import snapshot
+        return effective(settings), State.OK
+    return _investigated(
+        Task(
+            settings=settings,
+            policy=Policy(settings.rules),
+            names=names,
+            interfaces=chosen.interfaces,
+            ephemeral=sockettable.ephemeral_ports(),
+            deadline=deadline,
+            failures=chosen.failures,
+            notes=(*chosen.notes, *trouble),
+            memory=memory and _comparable(memory, settings),
+        ),
+        form,
+    )
 
-        return snapshot.policy(resource)
-    text, code = _formatted(check, resource)
-    if settings.state and resource.scanned and not _remember(settings, resource, text, code):
-        text, code = _formatted(check, resource)
+
+def _investigated(task: Task, form: Form) -> Answer:
+    """What comes of a task, as text and exit code."""
+    resource = plugin.Portcheck(partial(investigate, task, ThisMachine()))
+    assessment = plugin.assess(resource, task.settings.severities)
+    if resource.outcome is None:
+        return form.unknown(assessment.headline)
+    if task.settings.print_policy:
+        from check_portcheck.report import policyfile
+
+        return policyfile.policy_file(resource.outcome)
+    text, code = form.finished(resource.outcome, assessment)
+    if task.settings.state and (trouble := _remember(resource.outcome, text, code)):
+        return form.finished(resource.outcome.noted(trouble), assessment)
     return text, code
 
 
-def _formatted(check: nagiosplugin.Check, resource: Portcheck) -> tuple[str, int]:
-    match resource.task.settings.format:
-        case Format.NAGIOS:
-            return formats.nagios(check)
-        case Format.CHECKMK:
-            return formats.checkmk(check, resource)
-        case Format.JSON:
-            return formats.as_json(check, resource)
-
-
-def _recall(settings: Settings) -> tuple[Memory | None, tuple[str, ...]]:
+def _recall(settings: Settings) -> tuple[Memory | None, list[str]]:
     """What the last run left, and a note when that cannot be used."""
     if settings.state is None:
-        return None, ()
-    from check_portcheck import statefile
+        return None, []
+    from check_portcheck.memory import statefile
 
     try:
-        return statefile.read(settings.state), ()
+        return statefile.read(settings.state), []
     except statefile.StateFileError as unusable:
-        return None, (f"state file {settings.state} {unusable}",)
+        return None, [f"state file {settings.state} {unusable}"]
 
 
 def _age(memory: Memory, settings: Settings) -> float | None:
@@ -86,28 +101,28 @@ def _age(memory: Memory, settings: Settings) -> float | None:
 def _comparable(memory: Memory, settings: Settings) -> Memory:
     """The memory without services that other settings found: what these leave out did not close."""
     same = memory.settings == _fingerprint(settings)
-    return memory if same else dataclasses.replace(memory, open={})
+    return memory if same else memory._replace(open={})
 
 
-def _remember(settings: Settings, resource: Portcheck, text: str, code: int) -> bool:
-    """Write the state file; False, with a note in *resource*, where that fails."""
-    from check_portcheck import history, statefile
+def _remember(outcome: Outcome, text: str, code: int) -> str | None:
+    """Write the state file; gives a note where that fails."""
+    from check_portcheck.memory import history, statefile
 
+    settings = outcome.task.settings
     memory = history.Memory(
-        taken=resource.taken,
+        taken=outcome.taken,
         settings=_fingerprint(settings),
         output=text,
         code=code,
-        since=resource.history.since,
-        open=history.services(resource.report),
-        resume=resource.report.coverage.resume,
+        since=outcome.history.since,
+        open=history.opened(outcome.report, outcome.task.names),
+        resume=outcome.report.coverage.resume,
     )
     try:
         statefile.write(str(settings.state), memory)
     except statefile.StateFileError as failed:
-        resource.note(f"state file {settings.state} {failed}")
-        return False
-    return True
+        return f"state file {settings.state} {failed}"
+    return None
 
 
 def _fingerprint(settings: Settings) -> str:

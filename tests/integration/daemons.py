@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from machine import NAGIOS, Result
+from namespace import PATIENCE
 
 if TYPE_CHECKING:
     import subprocess
@@ -75,8 +76,8 @@ def policy(*lines: str) -> str:
 
 
 def wait(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something that costs to ask holds; raises AssertionError after a minute."""
-    end = time.monotonic() + 60
+    """Wait as until() does for something that costs to ask."""
+    end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, what
         time.sleep(0.2)
@@ -201,7 +202,7 @@ class Nrpe:
     def ask(self, *options: str) -> subprocess.CompletedProcess[str]:
         """What check_nrpe makes of the daemon's answer; without options that is its version."""
         return self.machine.run(
-            *("/usr/lib/nagios/plugins/check_nrpe", "-H", "127.0.0.1", "-t", "30:UNKNOWN"),
+            *("/usr/lib/nagios/plugins/check_nrpe", "-H", "127.0.0.1", "-t", f"{PATIENCE}:UNKNOWN"),
             *options,
             user=NAGIOS,
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import pwd
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from namespace import Namespace
+from namespace import LIMIT, Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,8 @@ SHIPPED = Path(__file__).parents[2]
 """The project's directory, below which the files for administrators are."""
 POLICY = "/etc/portcheck/policy.conf"
 PLUGIN = "/usr/lib/nagios/plugins/check_portcheck"
-NAGIOS = pwd.getpwnam("nagios").pw_uid
+NAGIOS = "nagios"
+"""The user of the monitoring daemons."""
 
 _RECORDS = "/run/check_portcheck"
 
@@ -48,12 +49,13 @@ echo 127.0.0.1 localhost > /etc/hosts
 """
 
 # Debian's interpreter, since the one of the tests need not be readable for the daemons' user. A
-# record is complete before the plugin's caller sees its end.
+# limit of time that the caller gives comes later and wins. A record is complete before the plugin's
+# caller sees its end.
 _RECORDER = """#!/bin/sh
 record=$(mktemp -d {records}/XXXXXX)
 for argument; do printf '%s\\n' "$argument"; done > $record/arguments
 id -un > $record/user
-PYTHONSAFEPATH=1 PYTHONPATH={packages} /usr/bin/python3 -m check_portcheck "$@" \
+PYTHONSAFEPATH=1 PYTHONPATH={packages} /usr/bin/python3 -m check_portcheck {limit} "$@" \
     > $record/output 2> $record/errors
 echo $? > $record/exit
 chmod -R a+rX $record
@@ -119,7 +121,7 @@ class Machine(Namespace):
         self.shell(_SET_UP.format(name=name, records=_RECORDS))
         self.write(
             PLUGIN,
-            _RECORDER.format(records=_RECORDS, packages=program.packages),
+            _RECORDER.format(records=_RECORDS, packages=program.packages, limit=shlex.join(LIMIT)),
             mode=0o755,
         )
 
@@ -131,7 +133,7 @@ class Machine(Namespace):
     def start(
         self,
         *argv: str | Path,
-        user: int = 0,
+        user: int | str = 0,
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,

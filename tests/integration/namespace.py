@@ -28,6 +28,11 @@ PEER_IPV4, PEER_IPV6 = "192.0.2.9", "2001:db8::9"
 Report = dict[str, Any]
 """The object of ``--format json``."""
 
+PATIENCE = 300
+"""Seconds after which a test gives up what it waits for; only a very busy machine needs them."""
+LIMIT = ("--timeout", "240")
+"""The time that the check has for a run where time is not what a test is about."""
+
 _CLONE_NEWNET = 0x40000000
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -70,13 +75,13 @@ class Namespace:
     def start(
         self,
         *argv: str | Path,
-        user: int = 0,
+        user: int | str = 0,
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
-        """A program started in the namespace, by root or by an unprivileged user."""
+        """A program started in the namespace, by root or by another user, number or name."""
         enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
         if user:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
@@ -90,9 +95,9 @@ class Namespace:
         )
 
     def run(
-        self, *argv: str | Path, user: int = 0, env: Mapping[str, str] | None = None
+        self, *argv: str | Path, user: int | str = 0, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The same, run to its end within a minute."""
+        """The same, run to its end."""
         return finished(self.start(*argv, user=user, env=env))
 
     def shell(self, script: str) -> str:
@@ -104,7 +109,7 @@ class Namespace:
     def rules(self, ruleset: str) -> None:
         """Load nftables rules."""
         with self.start("nft", "-f", "-", stdin=subprocess.PIPE) as nft:
-            _, errors = nft.communicate(ruleset, timeout=60)
+            _, errors = nft.communicate(ruleset, timeout=PATIENCE)
         assert nft.returncode == 0, errors
 
     @contextlib.contextmanager
@@ -208,6 +213,11 @@ def host() -> Iterator[tuple[Namespace, Namespace]]:
         yield here, there
 
 
+def unhurried(*options: str | Path) -> tuple[str | Path, ...]:
+    """The options of a run, with time enough unless they say themselves how much there is."""
+    return options if {"-t", "--timeout"}.intersection(options) else (*LIMIT, *options)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """The check as it is installed, where every user can read and run it."""
@@ -219,7 +229,7 @@ class Program:
 
     def command(self, *options: str | Path, user: int = 0) -> list[str | Path]:
         """The command line that runs the check."""
-        return [self.interpreters[user], "-m", "check_portcheck", *options]
+        return [self.interpreters[user], "-m", "check_portcheck", *unhurried(*options)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -269,7 +279,7 @@ def without_netlink(
         _DENYING,
         str(number),
         str(protocol),
-        *options,
+        *unhurried(*options),
         user=user,
         env=check.program.environment,
     )
@@ -277,7 +287,11 @@ def without_netlink(
 
 def opened(report: Report) -> set[tuple[str, str, int]]:
     """Address, protocol and number of each open port of a report."""
-    return {(each["interface"], each["protocol"], each["port"]) for each in report["services"]}
+    return {
+        (interface, each["protocol"], each["port"])
+        for each in report["services"]
+        for interface in each["interfaces"]
+    }
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:
@@ -289,10 +303,10 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    """The process at its end, which must come within a minute; killed if it does not."""
+    """The process at its end, which must come in PATIENCE; killed if it does not."""
     with process:
         try:
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=PATIENCE)
         except BaseException:
             process.kill()
             raise
@@ -310,8 +324,8 @@ def parents() -> dict[int, int]:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds; raises AssertionError after half a minute."""
-    end = time.monotonic() + 30
+    """Wait until something holds; raises AssertionError when PATIENCE is at its end."""
+    end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, what
         time.sleep(0.005)

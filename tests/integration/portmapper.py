@@ -10,6 +10,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from namespace import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,7 +54,7 @@ os.execvp("rpcbind", ["rpcbind", "-f"])
 """Starts rpcbind as systemd does for rpcbind.socket (sd_listen_fds(3))."""
 
 # rpcbind answers on its local socket only when it listens on all others.
-READY = "for i in $(seq 100); do ! rpcinfo >/dev/null 2>&1 || exit 0; sleep 0.05; done; exit 1"
+READY = "for i in $(seq 6000); do ! rpcinfo >/dev/null 2>&1 || exit 0; sleep 0.05; done; exit 1"
 
 
 class Portmapper:
@@ -76,7 +78,7 @@ class Portmapper:
     def _set(self, version: int, mapping: bytes) -> None:
         call = struct.pack(">IIIIII16x", 1, 0, 2, 100000, version, 1) + mapping
         with self._namespace.entered():
-            connection = socket.create_connection(("127.0.0.1", PORT), timeout=10)
+            connection = socket.create_connection(("127.0.0.1", PORT), timeout=PATIENCE)
         with connection:
             connection.sendall(struct.pack(">I", 1 << 31 | len(call)) + call)
             reply = connection.recv(32, socket.MSG_WAITALL)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 LOCAL = "/usr/lib/nagios/plugins/check_mk_local"
 """Stands for the agent's directory of local checks, which no package of Debian makes."""
 AGENT = {"LC_ALL": "C.utf8"}

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 DATABASE = """
 mount -t tmpfs tmpfs /var/lib/mysql
 chown mysql /var/lib/mysql

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 HOSTS = 400
 RECORDS = "/run/fleet"
 ADDRESS = "192.0.2.10"

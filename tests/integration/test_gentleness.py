@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from namespace import Check
 
+pytestmark = pytest.mark.daemons
+
 RUNS = 50
 
 SSHD = "ssh-keygen -q -t ed25519 -N '' -f {key}; mount -t tmpfs none /run; mkdir -m 755 /run/sshd"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 NAME = "web1.example.org"
 SERVICE = f"{NAME}!portcheck"
 COMMON = "/etc/portcheck/common.conf"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 COMMON = "/etc/portcheck/common.conf"
 OWN_PORTS = {"master": 8081, "satellite": 8082, "agent": 8083}
 """A port that only this node has open, and that its policy requires."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from namespace import IPV4, IPV6, LINK_LOCAL, told, without_netlink
 
-from check_portcheck import interfaces
+from check_portcheck.kernel import addresses, interfaces
 from check_portcheck.model import Choice
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from namespace import Check, Namespace
 
-    from check_portcheck.interfaces import Chosen
+    from check_portcheck.kernel.interfaces import Chosen
 
     Pair = tuple[Namespace, Namespace]
 
@@ -24,7 +24,7 @@ TABLE = ("--method", "table")
 
 def chosen(there: Namespace, *addresses: str, devices: tuple[str, ...] = ()) -> Chosen:
     with there.entered():
-        return interfaces.resolve(
+        return interfaces.choose(
             [Choice(each, "--interface") for each in addresses],
             [Choice(each, "--device") for each in devices],
             official=False,
@@ -68,8 +68,8 @@ def test_every_address_is_found_with_its_device(pair: Pair) -> None:
             up = "UP" in device["flags"]
             listed.add((address, device["ifname"], device["ifindex"], up, label))
     with here.entered():
-        own = interfaces.own_interfaces()
-    assert {(e.address, e.device, e.index, e.up, e.label) for e in own} == listed
+        own = addresses.own_interfaces()
+    assert {(e.address, e.device, e.ifindex, e.up, e.label) for e in own} == listed
     assert len(own) == len(listed) == 8
 
 

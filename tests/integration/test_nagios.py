@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 OBJECTS = """
 define host {
     use                   generic-host

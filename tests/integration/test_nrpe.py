@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
+pytestmark = pytest.mark.daemons
+
 NAME = "web1.example.org"
 LARGEST_OLD_PACKET = 1023
 """Bytes of output in a packet of version 2 (MAX_PACKETBUFFER_LENGTH in NRPE's common.h)."""

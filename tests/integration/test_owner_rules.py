@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from namespace import Namespace, Program
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+PORT = 61010
+"""Has no name in /etc/services, and the kernel gives it to no client."""
 ONE = ("--no-official", "--interface", IPV4, "--method", "table", "--confirm", "0")
 NOT_ROOT = "owner not determined (not root: run it by sudo)"
 NOT_SEEN = "note: processes not seen: not root"
 
 SERVE = """
 import socket, sys, time
-kept = socket.create_server(("", 0))
-print(kept.getsockname()[1], flush=True)
+kept = socket.create_server(("", 61010))
+print("ready", flush=True)
 time.sleep(600)
 """
 
@@ -71,7 +73,7 @@ def holding(
     *commands: list[str],
     kind: socket.SocketKind = TCP,
     address: str = "0.0.0.0",
-    port: int = 0,
+    port: int = PORT,
     executable: str | None = None,
     user: str | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
@@ -82,7 +84,6 @@ def holding(
             held.bind((address, port))
             if kind == TCP:
                 held.listen()
-            number = held.getsockname()[1]
             processes = [
                 stack.enter_context(running(each, held, executable=executable, user=user))
                 for each in commands
@@ -91,7 +92,7 @@ def holding(
             if NAMED in command:
                 assert process.stdout
                 assert process.stdout.readline() == b"ready\n"
-        yield number, [process.pid for process in processes]
+        yield port, [process.pid for process in processes]
 
 
 @pytest.fixture(name="here")
@@ -127,7 +128,7 @@ def test_each_form_of_owner_gives_root_and_nobody_their_honest_answers(
     check: Check, directory: Path, form: str, by_root: str | None, by_nobody: str | None
 ) -> None:
     wanted = form.format(directory=directory)
-    with holding(check.there, [sleeper(directory, "sshd"), "60"]) as (port, [pid]):
+    with holding(check.there, [sleeper(directory, "sshd"), "600"]) as (port, [pid]):
         options = (*ONE, "--required", f"*:{port}/tcp@{wanted}")
         seen, unprivileged = check.output(*options), check.output(*options, user=NOBODY)
     expected_by_root = expected_by_nobody = CLEAN
@@ -151,7 +152,7 @@ def test_each_form_of_owner_gives_root_and_nobody_their_honest_answers(
 def test_an_owner_that_cannot_be_seen_is_unverified_in_every_list(
     check: Check, here: Namespace, option: str, said: str
 ) -> None:
-    with holding(here, [SLEEP, "60"]) as (port, _):
+    with holding(here, [SLEEP, "600"]) as (port, _):
         options = (*ONE, option, f"*:{port}/tcp@sleep")
         seen, unprivileged = check.output(*options), check.output(*options, user=NOBODY)
     assert seen == CLEAN
@@ -174,21 +175,21 @@ def test_who_owns_the_process_sees_as_much_as_root(
     with here.start(python, "-c", SERVE, user=NOBODY) as process:
         try:
             assert process.stdout
-            port = int(process.stdout.readline())
+            assert process.stdout.readline() == "ready\n"
             name = Path(f"/proc/{process.pid}/comm").read_text().strip()
-            text = check.output(*ONE, "--required", f"*:{port}/tcp@{wanted}", user=user)
+            text = check.output(*ONE, "--required", f"*:{PORT}/tcp@{wanted}", user=user)
         finally:
             process.kill()
     if found is None:
         assert text == CLEAN
         return
     owner = f"{name}[{process.pid}] user nobody: owner {found.format(name=name)}"
-    assert text == result(State.CRITICAL, f"{IPV4}:{port}/tcp {owner}, expected {wanted}")
+    assert text == result(State.CRITICAL, f"{IPV4}:{PORT}/tcp {owner}, expected {wanted}")
 
 
 def test_where_processes_are_hidden_that_is_the_reason(check: Check, here: Namespace) -> None:
     here.shell("mount -t proc -o hidepid=2 proc /proc")
-    with holding(here, [SLEEP, "60"]) as (port, _):
+    with holding(here, [SLEEP, "600"]) as (port, _):
         text = check.output(*ONE, "--required", f"*:{port}/tcp@sleep", user=NOBODY)
     reason = "owner not determined (hidepid: run it by sudo), expected sleep"
     assert text == result(
@@ -199,7 +200,7 @@ def test_where_processes_are_hidden_that_is_the_reason(check: Check, here: Names
 
 
 def test_a_rule_without_owner_needs_nobody_to_see_it(check: Check, here: Namespace) -> None:
-    with holding(here, [SLEEP, "60"]) as (port, _):
+    with holding(here, [SLEEP, "600"]) as (port, _):
         rules = ("--required", f"*:{port}/tcp@sshd", "--required", f"{IPV4}:{port}/tcp")
         assert check.output(*ONE, *rules, user=NOBODY) == CLEAN
 
@@ -207,7 +208,7 @@ def test_a_rule_without_owner_needs_nobody_to_see_it(check: Check, here: Namespa
 def test_what_was_found_beside_an_owner_that_cannot_be_seen_stays_critical(
     check: Check, here: Namespace
 ) -> None:
-    with holding(here, [SLEEP, "60"]) as (port, _):
+    with holding(here, [SLEEP, "600"]) as (port, _):
         rules = ("--required", f"*:{port}/tcp@sleep,61001/tcp")
         first, *lines = check.output(*ONE, *rules, user=NOBODY).splitlines()
     assert first.startswith("PORTCHECK CRITICAL - 1 missing, 1 unverified: ")
@@ -227,10 +228,10 @@ def test_another_program_that_shares_the_port_breaks_the_rule(
     check: Check, here: Namespace, directory: Path
 ) -> None:
     sshd, nc = sleeper(directory, "sshd"), sleeper(directory, "nc")
-    with holding(here, [sshd, "60"]) as (port, [one]):
+    with holding(here, [sshd, "600"]) as (port, [one]):
         options = (*ONE, "--required", f"*:{port}/tcp@sshd")
         before = check.output(*options)
-        with holding(here, [nc, "60"], port=port) as (_, [other]):
+        with holding(here, [nc, "600"], port=port) as (_, [other]):
             text = check.output(*options)
     assert before == CLEAN
     owners = [f"sshd[{one}] user root", f"nc[{other}] user root"]
@@ -249,7 +250,7 @@ def test_a_twin_of_the_same_program_keeps_the_rule(
     check: Check, here: Namespace, directory: Path
 ) -> None:
     sshd = sleeper(directory, "sshd")
-    with holding(here, [sshd, "60"]) as (port, _), holding(here, [sshd, "60"], port=port):
+    with holding(here, [sshd, "600"]) as (port, _), holding(here, [sshd, "600"], port=port):
         assert check.output(*ONE, "--required", f"*:{port}/tcp@{sshd}") == CLEAN
 
 
@@ -257,7 +258,7 @@ def test_a_twin_of_the_same_program_keeps_the_rule(
 def test_any_holder_of_an_inherited_socket_keeps_the_rule(
     check: Check, here: Namespace, directory: Path, wanted: str
 ) -> None:
-    holders = ([sleeper(directory, name), "60"] for name in ("sshd", "nc"))
+    holders = ([sleeper(directory, name), "600"] for name in ("sshd", "nc"))
     with holding(here, *holders) as (port, _):
         assert check.output(*ONE, "--required", f"*:{port}/tcp@{wanted}") == CLEAN
 
@@ -266,7 +267,7 @@ def test_a_deleted_executable_keeps_the_rule(
     check: Check, here: Namespace, directory: Path
 ) -> None:
     sshd = sleeper(directory, "deleted")
-    with holding(here, [sshd, "60"]) as (port, _):
+    with holding(here, [sshd, "600"]) as (port, _):
         Path(sshd).unlink()
         assert check.output(*ONE, "--required", f"*:{port}/tcp@{sshd}") == CLEAN
 
@@ -275,7 +276,7 @@ def test_a_unit_is_that_of_the_control_group(check: Check, here: Namespace, tmp_
     unit = f"check_portcheck-{os.getpid()}-rules.service"
     here.shell(f"mount -t cgroup2 cgroup2 {tmp_path}; mkdir {tmp_path}/{unit}")
     try:
-        with holding(here, [SLEEP, "60"]) as (port, [pid]):
+        with holding(here, [SLEEP, "600"]) as (port, [pid]):
             here.shell(f"echo {pid} >{tmp_path}/{unit}/cgroup.procs")
             required = f"*:{port}/tcp@unit:"
             right = check.output(*ONE, "--required", required + unit)
@@ -307,7 +308,7 @@ def test_the_kernel_is_an_owner_that_no_process_can_feign(check: Check, here: Na
 
 def test_t8_path_process_and_user_are_named(check: Check, here: Namespace, directory: Path) -> None:
     program = sleeper(directory, "backdoor")
-    with holding(here, [program, "60"], user="nobody") as (port, [pid]):
+    with holding(here, [program, "600"], user="nobody") as (port, [pid]):
         text = check.output(*ONE)
         report = check.report(*ONE)
     assert text == result(State.CRITICAL, f"{IPV4}:{port}/tcp backdoor[{pid}] user nobody")
@@ -319,27 +320,27 @@ def test_t8_path_process_and_user_are_named(check: Check, here: Namespace, direc
         "pid": pid,
         "name": "backdoor",
         "executable": program,
-        "command": [program, "60"],
+        "command": [program, "600"],
         "user": "nobody",
         "unit": process["unit"],
     }
 
 
 def test_t8_every_holder_is_counted_and_the_first_is_named(check: Check, here: Namespace) -> None:
-    with holding(here, *[[SLEEP, "60"]] * 3) as (port, pids):
+    with holding(here, *[[SLEEP, "600"]] * 3) as (port, pids):
         text = check.output(*ONE)
         report = check.report(*ONE)
     assert text == result(
-        State.CRITICAL, f"{IPV4}:{port}/tcp sleep[{pids[0]}] and 2 more user root"
+        State.CRITICAL, f"{IPV4}:{port}/tcp sleep[{min(pids)}] and 2 more user root"
     )
     (owner,) = report["services"][0]["owners"]
-    assert [process["pid"] for process in owner["processes"]] == pids
+    assert [process["pid"] for process in owner["processes"]] == sorted(pids)
 
 
 def test_t8_each_address_of_a_udp_port_has_its_own_owner(check: Check, here: Namespace) -> None:
     with (
-        holding(here, [SLEEP, "60"], kind=UDP, address=IPV4) as (port, [one]),
-        holding(here, [SLEEP, "60"], kind=UDP, address="127.0.0.1", port=port) as (_, [two]),
+        holding(here, [SLEEP, "600"], kind=UDP, address=IPV4) as (port, [one]),
+        holding(here, [SLEEP, "600"], kind=UDP, address="127.0.0.1", port=port) as (_, [two]),
     ):
         options = ("--interface", "127.0.0.1", "--ignore", "*:*/tcp", "--severity", "info")
         text = check.output(*ONE, *options)
@@ -362,7 +363,7 @@ def test_t8_interpreted_scripts_show_the_script(
 
 
 def test_t8_what_cannot_be_seen_is_said(check: Check, here: Namespace) -> None:
-    with holding(here, [SLEEP, "60"]) as (port, _):
+    with holding(here, [SLEEP, "600"]) as (port, _):
         text = check.output(*ONE, user=NOBODY)
         report = check.report(*ONE, user=NOBODY)
     assert text == result(State.CRITICAL, f"{IPV4}:{port}/tcp user root", NOT_SEEN)
@@ -414,22 +415,22 @@ def hostile_fixture(program: Program, directory: Path) -> Iterator[Hostile]:
     long = f"{directory}{'/.' * 2000}/{write_script(directory, b's')}"
     commands = [
         *(([sys.executable, "-c", NAMED, name.hex()], shown, "") for name, shown in NAMES.items()),
-        ([named, "60"], "n" * 20, ""),
-        (["n" * 4096, "60"], "n" * 37 + "...", ""),
+        ([named, "600"], "n" * 20, ""),
+        (["n" * 4096, "600"], "n" * 37 + "...", ""),
         (["/bin/sh", long], "sh", f" {long[:117]}..."),
     ]
     for name, shown in FILES.items():
         script = write_script(directory, name)
         commands.append((["/bin/sh", f"{directory}/{script}"], "sh", f" {directory}/{shown}"))
-        commands.append(([sleeper(directory, f"{script}!"), "60"], f"{shown}!", ""))
+        commands.append(([sleeper(directory, f"{script}!"), "600"], f"{shown}!", ""))
     with namespace() as there, contextlib.ExitStack() as stack:
-        owners: dict[int, str] = {}
-        for command, shown, script in commands:
+        owners = []
+        for number, (command, shown, script) in enumerate(commands, PORT):
             executable = named if command[0].startswith("nn") else None
-            held = holding(there, command, executable=executable)
+            held = holding(there, command, port=number, executable=executable)
             port, [pid] = stack.enter_context(held)
-            owners[port] = f"127.0.0.1:{port}/tcp {shown}[{pid}]{script} user root"
-        yield Hostile(Check(there, program), tuple(owners[port] for port in sorted(owners)))
+            owners.append(f"127.0.0.1:{port}/tcp {shown}[{pid}]{script} user root")
+        yield Hostile(Check(there, program), tuple(owners))
 
 
 def write_script(directory: Path, name: bytes) -> str:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from namespace import Namespace, Program
 
-LIMIT = ("--timeout", "60")
-
 
 @pytest.fixture(name="populous", scope="module")
 def populous_fixture(program: Program) -> Iterator[Check]:
@@ -33,14 +31,14 @@ def populous_fixture(program: Program) -> Iterator[Check]:
         portmapper(here) as rpcbind,
         contextlib.ExitStack() as held,
     ):
-        shared = held.enter_context(here.listener("0.0.0.0")).getsockname()[1]
+        held.enter_context(here.listener("0.0.0.0", 61001))
         for program_number in (100003, 100227):
-            rpcbind.register_port(program_number, 3, TCP, shared)
-        for version in (1, 2, 3):
-            port = held.enter_context(here.listener("0.0.0.0")).getsockname()[1]
+            rpcbind.register_port(program_number, 3, TCP, 61001)
+        for version, port in enumerate((61002, 61003, 61004), 1):
+            held.enter_context(here.listener("0.0.0.0", port))
             rpcbind.register_port(100005, version, TCP, port)
-        udp = held.enter_context(here.bound(socket.SOCK_DGRAM, IPV4)).getsockname()[1]
-        rpcbind.register_port(300075, 1, UDP, udp)
+        held.enter_context(here.bound(socket.SOCK_DGRAM, IPV4, 40001))
+        rpcbind.register_port(300075, 1, UDP, 40001)
         rpcbind.register_port(300076, 1, TCP, 1)
         rpcbind.register(100003, 3, "tcp6", "::.8.1")
         held.enter_context(here.listener(IPV6, 2049))
@@ -49,6 +47,7 @@ def populous_fixture(program: Program) -> Iterator[Check]:
         yield Check(here, program)
 
 
+@pytest.mark.daemons
 @pytest.mark.parametrize("user", [0, NOBODY])
 @pytest.mark.parametrize(
     "chosen",
@@ -76,8 +75,9 @@ def test_what_is_printed_makes_the_check_ok(
     assert report["unused_rules"] == []
 
 
+@pytest.mark.daemons
 def test_a_whole_scan_prints_the_same(populous: Check) -> None:
-    everything = ("--no-official", "--interface", "all", "--confirm", "0", *LIMIT)
+    everything = ("--no-official", "--interface", "all", "--confirm", "0")
     scanned, listed = (
         populous(*everything, "--method", method, "--print-policy").stdout.splitlines()
         for method in ("full", "table")
@@ -94,6 +94,7 @@ def policy(check: Check, *options: str | Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.daemons
 def test_rules_are_few_and_general(populous: Check) -> None:
     lines = policy(populous, "--interface", "all")
     assert {
@@ -116,15 +117,15 @@ def here_fixture(check: Check) -> Namespace:
 def test_the_whole_text(check: Check, here: Namespace) -> None:
     with (
         here.listener("0.0.0.0", 22) as ssh,
-        running([SLEEP, "60"], ssh) as sleep,
+        running([SLEEP, "600"], ssh) as sleep,
         here.listener(IPV4, 8080) as web,
-        running([SLEEP, "60"], web, user="nobody") as other,
+        running([SLEEP, "600"], web, user="nobody") as other,
         here.bound(socket.SOCK_DGRAM, IPV6, 50000) as client,
-        running([SLEEP, "60"], client) as third,
+        running([SLEEP, "600"], client) as third,
     ):
         for each in (ssh, web, client):
             each.close()
-        lines = policy(check, "--interface", "127.0.0.1", "--device", "eth0", *LIMIT)
+        lines = policy(check, "--interface", "127.0.0.1", "--device", "eth0", "-t", "60")
     assert lines == [
         "[PortCheck]",
         "PortCheckActive = yes",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from namespace import IPV4, IPV6, LINK_LOCAL
 
-from check_portcheck import interfaces, probes
+from check_portcheck.kernel import interfaces
 from check_portcheck.model import Choice
+from check_portcheck.probing import probes
 
 if TYPE_CHECKING:
     from namespace import Namespace
@@ -25,7 +26,7 @@ FEW = range(40000, 40100)
 def interface_of(there: Namespace, address: str) -> Interface:
     with there.entered():
         choice = Choice(address, "--interface")
-        return interfaces.resolve([choice], [], official=False).interfaces[0]
+        return interfaces.choose([choice], [], official=False).interfaces[0]
 
 
 def few_client_ports(there: Namespace) -> None:

@@ -10,20 +10,22 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, IPV6, LINK_LOCAL, until
+from namespace import IPV4, IPV6, LINK_LOCAL, PATIENCE, until
 from portmapper import PORT, daemon, portmapper
 
-from check_portcheck.model import Interface
-from check_portcheck.names import Names
-from check_portcheck.rpcbind import RpcbindError, registrations
+from check_portcheck.deadline import Deadline
+from check_portcheck.model import Interface, Registrations
+from check_portcheck.names import names
+from check_portcheck.rpc.rpcbind import registrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from namespace import Namespace
 
     Behaviour = Callable[[socket.socket], None]
+
+pytestmark = pytest.mark.daemons
 
 LOOPBACK = [("tcp", "127.0.0.1"), ("udp", "127.0.0.1"), ("tcp", "::1"), ("udp", "::1")]
 TCP, UDP = 6, 17
@@ -34,6 +36,7 @@ mountd 100005
 status 100024
 nfs_acl 100227
 """
+NAMES = names("", RPC)
 
 NFS = """
 mount -t tmpfs tmpfs /var/lib/nfs
@@ -84,32 +87,36 @@ def there_fixture(pair: tuple[Namespace, Namespace]) -> Namespace:
 class Asker:
     """Asks for the registrations of addresses of a namespace."""
 
-    def __init__(self, there: Namespace, rpc: Path) -> None:
+    def __init__(self, there: Namespace) -> None:
         self._there = there
-        self._names = Names(rpc=rpc)
 
-    def __call__(self, address: str, seconds: float = 10) -> list[str]:
+    def __call__(self, address: str, seconds: float = 60) -> list[str]:
         """The registrations for an address, as text."""
+        found = self._registrations(address, seconds)
+        assert found.unreachable is None
+        return [
+            f"{port} {NAMES.rpc(program)}"
+            for port, programs in found.programs.items()
+            for program in programs
+        ]
+
+    def failure(self, address: str, seconds: float = 60) -> str:
+        """Why nothing could be learnt."""
+        found = self._registrations(address, seconds)
+        assert found.unreachable is not None
+        assert found.programs == {}
+        return found.unreachable
+
+    def _registrations(self, address: str, seconds: float) -> Registrations:
         device = "lo" if address in ("127.0.0.1", "::1") else "eth0"
         with self._there.entered():
-            index = socket.if_nametoindex(device)
-            interface = Interface(address=address, device=device, index=index, label=device)
-            found = registrations(interface, self._names, time.monotonic() + seconds)
-        assert {each.interface for each in found} <= {interface}
-        return [f"{each.port} {each.service}" for each in found]
-
-    def failure(self, address: str, seconds: float = 10) -> str:
-        """Why nothing could be learnt."""
-        with pytest.raises(RpcbindError) as caught:
-            self(address, seconds)
-        return str(caught.value)
+            interface = Interface(address, device, socket.if_nametoindex(device), device)
+            return registrations(interface, Deadline.after(seconds))
 
 
 @pytest.fixture(name="ask")
-def ask_fixture(there: Namespace, tmp_path: Path) -> Asker:
-    file = tmp_path / "rpc"
-    file.write_text(RPC)
-    return Asker(there, file)
+def ask_fixture(there: Namespace) -> Asker:
+    return Asker(there)
 
 
 @pytest.mark.parametrize("address", [IPV4, "127.0.0.1"])
@@ -464,7 +471,8 @@ def test_a_portmapper_that_does_not_come_to_the_point_is_given_up(
 ) -> None:
     with fake(there, behaviour):
         text = ask.failure(IPV4, seconds=0.3)
-        assert text == "portmapper on 192.0.2.7 did not answer within 0.3 s"
+        # What is left of the time when the asking begins: on a busy machine somewhat less.
+        assert re.fullmatch(r"portmapper on 192.0.2.7 did not answer within 0(\.\d+)? s", text)
 
 
 def test_a_portmapper_that_accepts_no_connection_is_named(there: Namespace, ask: Asker) -> None:
@@ -487,7 +495,7 @@ def test_a_misbehaving_portmapper_over_udp_is_given_up_with_the_reason(
         server.sendto(call[:4] + answer, client)
 
     with there.bound(socket.SOCK_DGRAM, IPV4, PORT) as server:
-        server.settimeout(10)
+        server.settimeout(PATIENCE)
         thread = threading.Thread(target=serve)
         thread.start()
         assert ask.failure(IPV4) == f"portmapper on 192.0.2.7 {text}"
@@ -497,7 +505,8 @@ def test_a_misbehaving_portmapper_over_udp_is_given_up_with_the_reason(
 def test_a_hung_portmapper_over_udp_is_given_up(there: Namespace, ask: Asker) -> None:
     with there.bound(socket.SOCK_DGRAM, IPV4, PORT):
         text = ask.failure(IPV4, seconds=0.3)
-        assert text == "portmapper on 192.0.2.7 did not answer within 0.3 s"
+        # What is left of the time when the asking begins: on a busy machine somewhat less.
+        assert re.fullmatch(r"portmapper on 192.0.2.7 did not answer within 0(\.\d+)? s", text)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from namespace import IPV4, IPV6, NOBODY, Check, Program, Report, family, opened, without_netlink
 from zoo import ADDRESSES
 
-from check_portcheck import interfaces, sockettable
+from check_portcheck.kernel import interfaces, sockettable
 from check_portcheck.model import Choice, Port, Protocol
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SO_COOKIE = 57
 def resolved(there: Namespace, *addresses: str) -> tuple[Interface, ...]:
     with there.entered():
         choices = [Choice(address, "--interface") for address in addresses]
-        return interfaces.resolve(choices, [], official=False).interfaces
+        return interfaces.choose(choices, [], official=False).interfaces
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -41,6 +41,19 @@ def test_the_lookup_finds_what_answers(living: Living, address: str) -> None:
             for number in sockettable.lookup(interface, protocol, range(65536))
         }
     assert found == {each for each in living.truth if each[0] == address}
+
+
+def test_the_table_says_what_answers_on_all_addresses(living: Living) -> None:
+    interfaces = resolved(living.zoo.there, *ADDRESSES)
+    with living.zoo.there.entered():
+        services = sockettable.open_services(sockettable.read(), interfaces)
+    found = [
+        (interface.address, service.port.protocol.value, service.port.number)
+        for service in services
+        for interface in service.interfaces
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == living.truth
 
 
 def test_the_lookup_sends_no_packet(empty: Namespace) -> None:

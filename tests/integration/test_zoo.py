@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zoo import Living
 
-ANYTHING_GOES = ("--no-official", "--optional", "*:*/tcp,*/udp", "--timeout", "60")
+ANYTHING_GOES = ("--no-official", "--optional", "*:*/tcp,*/udp")
 
 
 def interfaces(addresses: tuple[str, ...]) -> list[str]:
@@ -98,9 +98,7 @@ def test_each_method_finds_what_answers(living: Living, method: str, user: int) 
 def test_without_a_policy_all_that_answers_is_unexpected_at_the_second_look_too(
     living: Living,
 ) -> None:
-    report = living.check.report(
-        "--no-official", *interfaces(ADDRESSES), "--confirm", "0.1", "--timeout", "60"
-    )
+    report = living.check.report("--no-official", *interfaces(ADDRESSES), "--confirm", "0.1")
     assert opened(report) == living.truth
     assert {each["verdict"] for each in report["services"]} == {"unexpected"}
     assert not any(each["no_socket"] for each in report["services"])

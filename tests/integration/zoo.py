@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import socket
 import struct
 import time
@@ -55,6 +56,9 @@ class Zoo:
         self.there = there
         self.ports: dict[tuple[str, int], str] = {}
         """What lives at each protocol and number, in words."""
+        # Chosen here, so that no two animals meet at one number, and among those that the kernel
+        # gives to clients, so that the scan's own sockets live among them.
+        self._unused = itertools.count(33001, 50)
         self._open = contextlib.ExitStack()
         there.shell(_SET_UP)
         try:
@@ -106,7 +110,7 @@ class Zoo:
 
     def _settle_udp(self) -> None:
         for group, device in (("224.0.0.251", IPV4), ("ff02::fb%eth0", "eth0")):
-            member = self._keep(UDP, group, 0, f"{group}, multicast")
+            member = self._keep(UDP, group, f"{group}, multicast")
             if member.family == socket.AF_INET:
                 request = socket.inet_aton(group) + socket.inet_aton(device)
                 member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
@@ -116,7 +120,7 @@ class Zoo:
                 member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
         self.add(UDP, "192.0.2.255")
         for address, others in ((IPV4, 7), (IPV6, 7), ("127.0.0.1", 1), ("::1", 1), ("::", 1)):
-            client = self._keep(UDP, address, 0, f"{address}, connected to port {others}")
+            client = self._keep(UDP, address, f"{address}, connected to port {others}")
             target = "::1" if address == "::" else address
             client.connect(socket_address(client.family, target, others))
 
@@ -124,7 +128,7 @@ class Zoo:
         self,
         kind: socket.SocketKind,
         address: str,
-        port: int = 0,
+        port: int | None = None,
         *,
         device: str = "",
         v6only: bool = False,
@@ -145,19 +149,23 @@ class Zoo:
             made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         elif foreign:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        made.bind(socket_address(made.family, address, port))
+        number = next(self._unused) if port is None else port
+        made.bind(socket_address(made.family, address, number))
         if kind == TCP and not silent:
             made.listen(backlog)
         notes = [f"on {device}"] * bool(device) + ["V6ONLY"] * v6only + ["shared"] * share
         notes += ["MPTCP"] * bool(protocol) + ["full"] * (not backlog) + [silent] * bool(silent)
-        number = int(made.getsockname()[1])
         self._note(PROTOCOLS[kind], number, ", ".join((address, *notes)))
         return number
 
-    def _keep(self, kind: socket.SocketKind, address: str, port: int, note: str) -> socket.socket:
+    def _keep(
+        self, kind: socket.SocketKind, address: str, note: str, port: int | None = None
+    ) -> socket.socket:
+        """A socket that is bound and nothing else."""
         made = self._open.enter_context(socket.socket(family(address), kind))
-        made.bind(socket_address(made.family, address, port))
-        self._note(PROTOCOLS[kind], made.getsockname()[1], note)
+        number = next(self._unused) if port is None else port
+        made.bind(socket_address(made.family, address, number))
+        self._note(PROTOCOLS[kind], number, note)
         return made
 
     def _note(self, protocol: str, number: int, text: str) -> None:
@@ -168,33 +176,33 @@ class Zoo:
         """Fill the accept queue: connections of which nobody hears any more."""
         target = "127.0.0.1" if address == "0.0.0.0" else address
         for _ in range(4):
-            client = self._open.enter_context(socket.socket(family(target), TCP))
+            client = self._keep(TCP, target, "client of a full queue")
             client.settimeout(0)
             assert client.connect_ex((target, port)) == errno.EINPROGRESS
-            self._note("tcp", client.getsockname()[1], "client of a full queue")
 
     def _leave_time_wait(self, address: str) -> None:
         """The server closes first, so that its side waits (RFC 9293, 3.6.1)."""
         with socket.socket(family(address), TCP) as listener:
-            listener.bind((address, 0))
+            server, client_end = ((address, next(self._unused)) for _ in range(2))
+            listener.bind(server)
             listener.listen()
-            server_port = listener.getsockname()[1]
-            with socket.create_connection((address, server_port)) as client:
+            with socket.create_connection(server, source_address=client_end) as client:
                 accepted, _ = listener.accept()
                 accepted.close()
                 assert client.recv(1) == b""
-        self._note("tcp", server_port, f"{address}, TIME_WAIT")
+        self._note("tcp", server[1], f"{address}, TIME_WAIT")
 
     def _leave_established(self, address: str) -> None:
         """A connection whose listener is gone; its client has port 2, a likely one to ask from."""
         with socket.socket(family(address), TCP) as listener:
-            listener.bind((address, 0))
+            server = (address, next(self._unused))
+            listener.bind(server)
             listener.listen()
-            client = self._keep(TCP, address, 2, f"{address}, established, client")
-            client.connect(listener.getsockname())
+            client = self._keep(TCP, address, f"{address}, established, client", port=2)
+            client.connect(server)
             accepted, _ = listener.accept()
             self._open.enter_context(accepted)
-            self._note("tcp", listener.getsockname()[1], f"{address}, established, server")
+            self._note("tcp", server[1], f"{address}, established, server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,32 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.config import ConfigError, ConfigFile, Format, Settings, effective, parse
-from check_portcheck.model import Choice, Method, Protocol, Severity
+from check_portcheck.config.options import effective
+from check_portcheck.config.parser import ConfigFile, parse
+from check_portcheck.config.settings import ConfigError, Format, Settings
+from check_portcheck.model import Choice, Method, PortRange, Severity, Span
 from check_portcheck.names import Names
-from check_portcheck.policy import (
+from check_portcheck.names import names as names_in
+from check_portcheck.policy.rules import (
     EphemeralPorts,
     InterfacePattern,
     Item,
     Kind,
     OwnerKind,
     OwnerPattern,
-    PortRange,
     RpcProgram,
     Rule,
 )
+from check_portcheck.policy.verdict import Severities
+from unit.config_samples import TCP, UDP, ports
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-TCP, UDP = Protocol.TCP, Protocol.UDP
 NO_LEVEL = "is not one of debug, info, notice, warn, mark, err, crit, alert"
 NO_PROGRAM = "is no port, and no RPC program of /etc/rpc (RPC_number/tcp names any)"
 
@@ -129,11 +128,8 @@ PortCheckUDP = on
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Names:
-    folder: Path = tmp_path_factory.mktemp("etc")
-    (folder / "services").write_text("ssh 22/tcp\n", encoding="utf-8")
-    (folder / "rpc").write_text("ypserv 100004 ypprog\n", encoding="utf-8")
-    return Names(folder / "services", folder / "rpc")
+def names() -> Names:
+    return names_in(services="ssh 22/tcp\n", rpc="ypserv 100004 ypprog\n")
 
 
 def section(*lines: str) -> ConfigFile:
@@ -151,7 +147,7 @@ def errors(
 
 
 def listed(settings: Settings) -> list[str]:
-    return [f"{rule.place} {rule.kind} {rule}" for rule in settings.rules]
+    return [f"{rule.source} {rule.kind} {rule}" for rule in settings.rules]
 
 
 def test_nothing_set_gives_the_defaults(names: Names) -> None:
@@ -162,12 +158,12 @@ def test_nothing_set_gives_the_defaults(names: Names) -> None:
 def test_the_manuals_example_is_read_as_meant(names: Names) -> None:
     settings = parse([ConfigFile("manual", f"[PortCheck]\n{RESTORED}")], [], names)
     where = InterfacePattern("192.168.1.128")
-    ports: list[Item] = [PortRange(TCP, port, port) for port in (22, 25, 80)]
+    single: list[Item] = [ports(text) for text in ("22/tcp", "25/tcp", "80/tcp")]
     programs: list[Item] = [RpcProgram(each, 100000, "portmapper") for each in (TCP, UDP)]
     assert settings == Settings(
         rules=(
-            *(Rule(Kind.REQUIRED, where, item, None, "manual:12") for item in ports + programs),
-            Rule(Kind.OPTIONAL, where, PortRange(TCP, 3306, 3306), None, "manual:15"),
+            *(Rule(Kind.REQUIRED, where, item, None, "manual:12") for item in single + programs),
+            Rule(Kind.OPTIONAL, where, ports("3306/tcp"), None, "manual:15"),
         ),
         interfaces=tuple(
             Choice(f"192.168.1.{host}", f"manual:{line}")
@@ -207,9 +203,8 @@ def test_existing_samhainrc_is_read(names: Names) -> None:
         "rc:44 optional [2001:db8::7]:22/tcp",
         "rc:45 skip *:3306/tcp",
     ]
-    assert dataclasses.replace(settings, rules=()) == Settings(
-        severity_unexpected=Severity.WARN,
-        severity_missing=Severity.WARN,
+    assert settings._replace(rules=()) == Settings(
+        severities=Severities(Severity.WARN, Severity.WARN),
         devices=(Choice("eth0", "rc:51"), Choice("eth1", "rc:51")),
         udp=False,
     )
@@ -221,22 +216,22 @@ SINGLE = [
         "SeverityPortCheck",
         "--severity",
         "info",
-        {"severity_unexpected": Severity.INFO, "severity_missing": Severity.INFO},
+        {"severities": Severities(Severity.INFO, Severity.INFO)},
     ),
     (
         "SeverityPortCheckUnexpected",
         "--severity-unexpected",
         "war",
-        {"severity_unexpected": Severity.WARN},
+        {"severities": Severities(unexpected=Severity.WARN)},
     ),
     (
         "SeverityPortCheckMissing",
         "--severity-missing",
         "Alert",
-        {"severity_missing": Severity.ALERT},
+        {"severities": Severities(missing=Severity.ALERT)},
     ),
-    ("PortCheckMinPort", "--min-port", "1024", {"lowest": 1024}),
-    ("PortCheckMaxPort", "--max-port", "1023", {"highest": 1023}),
+    ("PortCheckMinPort", "--min-port", "1024", {"span": Span(1024, 65535)}),
+    ("PortCheckMaxPort", "--max-port", "1023", {"span": Span(0, 1023)}),
     ("PortCheckUDP", "--udp", "off", {"udp": False}),
     ("PortCheckInterval", "--interval", "60", {"interval": 60}),
     ("PortCheckState", "--state", "/var/lib/x y.json", {"state": "/var/lib/x y.json"}),
@@ -258,9 +253,8 @@ def test_key_and_option_set_the_same(
 @pytest.mark.parametrize(
     ("option", "text", "changed"),
     [
-        ("--no-udp", "yes", {"udp": False}),
-        ("--no-udp", "no", {"udp": True}),
-        ("--no-official", "yes", {"official": False}),
+        ("--no-udp", "no", {"udp": False}),
+        ("--no-official", "no", {"official": False}),
         ("--timeout", "2.5", {"timeout": 2.5}),
         ("--format", "checkmk", {"format": Format.CHECKMK}),
         ("--print-policy", "yes", {"print_policy": True}),
@@ -314,7 +308,7 @@ def test_later_files_and_then_options_override_single_values(names: Names) -> No
         ConfigFile("G", "[PortCheck]\nPortCheckMaxPort = 20\nPortCheckConfirm = 30"),
     ]
     settings = parse(files, [("--confirm", "200"), ("--confirm", "300")], names)
-    assert (settings.lowest, settings.highest, settings.confirm) == (1, 20, 300.0)
+    assert (settings.span, settings.confirm) == (Span(1, 20), 300.0)
 
 
 @pytest.mark.parametrize(
@@ -331,8 +325,7 @@ def test_particular_severity_holds_whatever_the_order(
     names: Names, lines: tuple[str, ...], options: tuple[tuple[str, str], ...]
 ) -> None:
     settings = parse([section(*lines)], options, names)
-    assert settings.severity_unexpected is Severity.INFO
-    assert settings.severity_missing is Severity.ALERT
+    assert settings.severities == Severities(unexpected=Severity.INFO, missing=Severity.ALERT)
 
 
 @pytest.mark.parametrize(
@@ -476,10 +469,82 @@ def test_wrong_line_is_refused(names: Names, lines: list[str], found: list[str])
         ),
         ("--required", "*:22/tcp\n", r"--required: the character '\n' cannot stand here"),
         ("--optional", ",", "--optional: no port"),
+        ("--timeout", "86401", "--timeout: '86401' is longer than a day"),
+        ("--verbose", "10", "--verbose: '10' is above 9"),
+        ("--interface", " ,", "--interface: '' is no IP address"),
+        ("--required", "*:RCP_100003/tcp", f"--required: 'RCP_100003/tcp' {NO_PROGRAM}"),
+        (
+            "--optional",
+            "*:22/tcp\t25/tcp\x1b\0",
+            r"--optional: the character '\x1b' cannot stand here",
+        ),
+        *(
+            ("--optional", text, "--optional: '# none' is no comment: that needs a line of its own")
+            for text in ("# none", " # none", "  # none", "\t\t# none", ",# none")
+        ),
+        ("--udp", "# x # y", "--udp: '# x # y' is no comment: that needs a line of its own"),
     ],
 )
 def test_wrong_option_is_refused(names: Names, option: str, text: str, found: str) -> None:
     assert errors(names, options=((option, text),)) == [found]
+
+
+def test_range_may_be_one_port(names: Names) -> None:
+    file = section("PortCheckMinPort = 22", "PortCheckMaxPort = 22", "PortCheckOptional = *:1/tcp")
+    assert parse([file], [("--required", "*:22/tcp")], names).span == Span(22, 22)
+
+
+def test_range_turned_round_hides_no_other_error(names: Names) -> None:
+    file = section(
+        "PortCheckMinPort = 25",
+        "PortCheckMaxPort = 24",
+        "PortCheckRequired = *:1/tcp,65535/tcp,53/udp",
+        "PortCheckSkip = 65535/tcp",
+        "PortCheckUDP = no",
+    )
+    assert errors(names, file) == [
+        "F:3: the highest port, 24, is below the lowest, 25 by F:2",
+        "F:4: required 65535/tcp on * is skipped by F:5",
+        "F:4: required 53/udp on * cannot be seen: UDP is off by F:6",
+    ]
+
+
+def test_errors_after_a_good_required_rule_are_found(names: Names) -> None:
+    file = section(
+        "PortCheckRequired = *:22/tcp",
+        "PortCheckRequired = *:x/tcp",
+        "PortCheckRequired = *:25/tcp,53/udp,80/tcp",
+        "PortCheckMaxPort = 79",
+    )
+    options = (("--required", "*:y/tcp"), ("--no-udp", "no"))
+    assert errors(names, file, options=options) == [
+        f"F:3: PortCheckRequired: 'x/tcp' {NO_PROGRAM}",
+        f"--required: 'y/tcp' {NO_PROGRAM}",
+        "F:4: required 53/udp on * cannot be seen: UDP is off by --no-udp",
+        "F:4: required 80/tcp on * is above the highest port, 79 by F:5",
+    ]
+
+
+def test_good_tokens_beside_a_bad_one_are_no_reason_to_say_less(names: Names) -> None:
+    file = section("PortCheckInterface = ::1 x.y 0.0.0.0 127.0.0.1", "PortCheckDevice = eth0 all")
+    assert errors(names, file) == [
+        "F:2: PortCheckInterface: 'x.y' is no IP address",
+        "F:2: PortCheckInterface: '0.0.0.0' is the wildcard, the address of no interface",
+        "F:3: PortCheckDevice: 'all' is no device",
+    ]
+
+
+def test_key_set_again_is_named_by_the_line_that_set_it_first(names: Names) -> None:
+    first = section(
+        "PortCheckUDP = yes", "portcheckudp = no", "PortCheckUDP =", "PortCheckUDP = x", ""
+    )
+    again = ConfigFile("G", "[PortCheck]\nPortCheckUDP = yes\nPortCheckSkip = 1/tcp")
+    assert errors(names, first, again) == [
+        "F:3: PortCheckUDP is set already by F:2",
+        "F:4: PortCheckUDP has no value",
+        "F:5: PortCheckUDP is set already by F:2",
+        "F:5: PortCheckUDP: 'x' is neither yes nor no",
+    ]
 
 
 def test_contradictions_between_files_and_options_name_both(names: Names) -> None:
@@ -524,7 +589,7 @@ def test_line_of_any_length_is_read_to_the_end(names: Names) -> None:
     items = ",".join(f"{number}/tcp" for number in range(1, 65536))
     settings = parse([section(f"PortCheckRequired = 192.0.2.7:{items}")], [], names)
     assert [rule.item for rule in settings.rules] == [
-        PortRange(TCP, number, number) for number in range(1, 65536)
+        PortRange(TCP, Span(number, number)) for number in range(1, 65536)
     ]
 
 
@@ -534,7 +599,7 @@ def test_effective_settings_are_shown_as_a_file(names: Names) -> None:
         "PortCheckRequired = fe80:0::1%eth0:22/TCP@/usr/sbin/sshd 25/tcp",
         "PortCheckSkip = *:*/udp",
     )
-    settings = parse([file], [("--device", "eth0"), ("--no-official", "yes")], names)
+    settings = parse([file], [("--device", "eth0"), ("--no-official", "no")], names)
     assert effective(settings) == (
         "[PortCheck]\n"
         "PortCheckActive = yes\n"
@@ -559,10 +624,38 @@ def test_effective_settings_are_shown_as_a_file(names: Names) -> None:
     )
 
 
-def without_places(settings: Settings) -> Settings:
-    return dataclasses.replace(
-        settings,
-        rules=tuple(dataclasses.replace(rule, place="") for rule in settings.rules),
+def test_what_only_options_set_is_shown_as_a_comment(names: Names) -> None:
+    options = [
+        ("--timeout", "2.50"),
+        ("--format", "JSON"),
+        ("--print-policy", "yes"),
+        ("--check-config", "yes"),
+        ("--verbose", "2"),
+        ("--confirm", "0.000001"),
+        ("--state", "/var/lib/x"),
+        ("--interface", "all,::1"),
+    ]
+    shown = effective(parse([], options, names)).splitlines()
+    assert shown[6:9] == [
+        "PortCheckInterface = all",
+        "PortCheckInterface = ::1",
+        "PortCheckOfficial = yes",
+    ]
+    assert shown[11:] == [
+        "PortCheckState = /var/lib/x",
+        "PortCheckMethod = full",
+        "PortCheckConfirm = 0.000001",
+        "# --timeout 2.5",
+        "# --format json",
+        "# --print-policy yes",
+        "# --check-config yes",
+        "# --verbose 2",
+    ]
+
+
+def without_sources(settings: Settings) -> Settings:
+    return settings._replace(
+        rules=tuple(rule._replace(source="") for rule in settings.rules),
         interfaces=tuple(Choice(each.name, "") for each in settings.interfaces),
         devices=tuple(Choice(each.name, "") for each in settings.devices),
     )
@@ -585,12 +678,12 @@ owners = st.none() | st.sampled_from(
         OwnerPattern(OwnerKind.UNIT, "pg@15.service"),
     ]
 )
-single = st.integers(100, 60000).map(lambda number: PortRange(TCP, number, number))
-high = st.integers(60001, 65535).map(lambda number: PortRange(UDP, number, 65535))
+single = st.integers(100, 60000).map(lambda number: PortRange(TCP, Span(number, number)))
+high = st.integers(60001, 65535).map(lambda number: PortRange(UDP, Span(number, 65535)))
 others = st.sampled_from(
     [
         EphemeralPorts(UDP),
-        PortRange(TCP, 0, 65535),
+        ports("0-65535/tcp"),
         RpcProgram(TCP, 100004, "ypserv"),
         RpcProgram(UDP, 400075, "RPC_400075"),
     ]
@@ -610,10 +703,8 @@ def rules(draw: st.DrawFn) -> Rule:
 all_settings = st.builds(
     Settings,
     active=st.booleans(),
-    severity_unexpected=severities,
-    severity_missing=severities,
-    lowest=st.integers(0, 100),
-    highest=st.integers(60000, 65535),
+    severities=st.builds(Severities, unexpected=severities, missing=severities),
+    span=st.builds(Span, first=st.integers(0, 100), last=st.integers(60000, 65535)),
     rules=st.lists(
         rules(), unique_by=lambda rule: (rule.kind is Kind.SKIP, rule.where.text, rule.item)
     ).map(tuple),
@@ -635,7 +726,7 @@ all_settings = st.builds(
 @given(all_settings)
 def test_effective_settings_parsed_again_are_the_same(names: Names, settings: Settings) -> None:
     again = parse([ConfigFile("F", effective(settings))], [], names)
-    assert without_places(again) == settings
+    assert without_sources(again) == settings
 
 
 fragments = st.sampled_from(
@@ -662,14 +753,14 @@ fragments = st.sampled_from(
     ]
 )
 texts = st.lists(fragments, max_size=40).map("".join)
-PLACE = re.compile(r"(F:[0-9]+|--[a-z-]+): \S.*")
+SOURCE = re.compile(r"(F:[0-9]+|--[a-z-]+): \S.*")
 
 
 @given(
     st.lists(st.one_of(texts, texts.map("[PortCheck]\n{}".format)), max_size=2),
     st.lists(st.tuples(st.sampled_from(["--required", "--skip", "--max-port", "--udp"]), texts)),
 )
-def test_any_text_gives_settings_or_errors_with_their_places(
+def test_any_text_gives_settings_or_errors_with_their_sources(
     names: Names, files: list[str], options: list[tuple[str, str]]
 ) -> None:
     try:
@@ -679,5 +770,5 @@ def test_any_text_gives_settings_or_errors_with_their_places(
     else:
         found = ()
         again = parse([ConfigFile("F", effective(settings))], [], names)
-        assert without_places(again) == without_places(settings)
-    assert all(PLACE.fullmatch(line) and line.isprintable() for line in found)
+        assert without_sources(again) == without_sources(settings)
+    assert all(SOURCE.fullmatch(line) and line.isprintable() for line in found)

@@ -6,25 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.conflicts import contradictions, unscanned
-from check_portcheck.model import Interface, Protocol
-from check_portcheck.policy import (
+from check_portcheck.config.conflicts import Reach, contradictions, unscanned
+from check_portcheck.model import Interface, PortRange, Span
+from check_portcheck.policy.rules import (
     EphemeralPorts,
     InterfacePattern,
     Item,
     Kind,
     OwnerKind,
     OwnerPattern,
-    PortRange,
     RpcProgram,
     Rule,
 )
+from unit.config_samples import TCP, UDP, ports
 
-TCP, UDP = Protocol.TCP, Protocol.UDP
 REQUIRED, OPTIONAL, IGNORE, SKIP = Kind
-SSH = PortRange(TCP, 22, 22)
-DNS = PortRange(UDP, 53, 53)
-LOW = PortRange(TCP, 1, 1023)
+SSH = ports("22/tcp")
+DNS = ports("53/udp")
+LOW = ports("1-1023/tcp")
 NFS = RpcProgram(TCP, 100003, "nfs")
 NFS_BY_NUMBER = RpcProgram(TCP, 100003, "RPC_100003")
 PORTMAPPER = RpcProgram(TCP, 100000, "portmapper")
@@ -47,8 +46,8 @@ def rules(*listed: Listed) -> list[Rule]:
 def conflicts(
     *listed: Listed, lowest: int = 0, highest: int = 65535, udp: bool = True
 ) -> list[str]:
-    places = {"lowest": "F:90", "highest": "--max-port", "udp": "--no-udp"}
-    return contradictions(rules(*listed), lowest, highest, udp=udp, places=places)
+    reach = Reach(Span(lowest, highest), udp, "F:90", "--max-port", "--no-udp")
+    return contradictions(rules(*listed), reach)
 
 
 @pytest.mark.parametrize(
@@ -140,21 +139,15 @@ def test_rules_that_cannot_hold_together_are_refused(
         pytest.param((REQUIRED, "*", SSH), (OPTIONAL, "eth0", SSH), id="different-interfaces"),
         pytest.param((REQUIRED, "*", SSH), (OPTIONAL, "*", LOW), id="single-in-a-range"),
         pytest.param(
-            (OPTIONAL, "*", LOW), (IGNORE, "*", PortRange(TCP, 1, 1024)), id="overlapping-ranges"
+            (OPTIONAL, "*", LOW), (IGNORE, "*", ports("1-1024/tcp")), id="overlapping-ranges"
         ),
         pytest.param((REQUIRED, "*", SSH, SSHD), (REQUIRED, "*", SSH, DROPBEAR), id="either-owner"),
         pytest.param((REQUIRED, "*", SSH, SSHD), (REQUIRED, "*", SSH), id="an-owner-or-any"),
         pytest.param((OPTIONAL, "*", SSH), (SKIP, "*", SSH), id="optional-and-skipped"),
         pytest.param((REQUIRED, "eth0", SSH), (SKIP, "eth1", SSH), id="skipped-elsewhere"),
-        pytest.param(
-            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(UDP, 22, 22)), id="skipped-protocol"
-        ),
-        pytest.param(
-            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(TCP, 23, 99)), id="skipped-behind-it"
-        ),
-        pytest.param(
-            (REQUIRED, "*", SSH), (SKIP, "*", PortRange(TCP, 0, 21)), id="skipped-before-it"
-        ),
+        pytest.param((REQUIRED, "*", SSH), (SKIP, "*", ports("22/udp")), id="skipped-protocol"),
+        pytest.param((REQUIRED, "*", SSH), (SKIP, "*", ports("23-99/tcp")), id="skipped-behind-it"),
+        pytest.param((REQUIRED, "*", SSH), (SKIP, "*", ports("0-21/tcp")), id="skipped-before-it"),
         pytest.param((REQUIRED, "*", NFS), (SKIP, "*", LOW), id="program-without-fixed-port"),
         pytest.param(
             (REQUIRED, "*", NFS), (REQUIRED, "*", RpcProgram(UDP, 100003, "nfs")), id="protocols"
@@ -169,12 +162,12 @@ def test_rules_that_can_hold_together_are_accepted(first: Listed, second: Listed
 @pytest.mark.parametrize(
     ("item", "error"),
     [
-        (PortRange(TCP, 100, 100), None),
-        (PortRange(TCP, 200, 200), None),
+        (ports("100/tcp"), None),
+        (ports("200/tcp"), None),
         (NFS, None),
-        (PortRange(TCP, 99, 99), "required 99/tcp on * is below the lowest port, 100 by F:90"),
+        (ports("99/tcp"), "required 99/tcp on * is below the lowest port, 100 by F:90"),
         (
-            PortRange(TCP, 201, 201),
+            ports("201/tcp"),
             "required 201/tcp on * is above the highest port, 200 by --max-port",
         ),
         (DNS, "required 53/udp on * cannot be seen: UDP is off by --no-udp"),
@@ -218,8 +211,77 @@ def test_every_contradiction_is_reported() -> None:
     ]
 
 
+def test_errors_after_a_required_rule_without_any_are_found() -> None:
+    listed: list[Listed] = [
+        (REQUIRED, "*", SSH),
+        (REQUIRED, "*", NFS),
+        (REQUIRED, "*", DNS),
+        (REQUIRED, "*", ports("80/tcp")),
+        (REQUIRED, "*", ports("443/tcp")),
+        (SKIP, "*", ports("80/tcp")),
+    ]
+    assert conflicts(*listed, highest=442, udp=False) == [
+        "F:3: required 53/udp on * cannot be seen: UDP is off by --no-udp",
+        "F:4: required 80/tcp on * is skipped by F:6",
+        "F:5: required 443/tcp on * is above the highest port, 442 by --max-port",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("required", "reason"),
+    [
+        (DNS, "cannot be seen: UDP is off by --no-udp"),
+        (SSH, "is below the lowest port, 100 by F:90"),
+        (ports("80/udp"), "cannot be seen: UDP is off by --no-udp"),
+    ],
+)
+def test_only_the_first_reason_of_a_rule_is_given(required: PortRange, reason: str) -> None:
+    found = conflicts(
+        (REQUIRED, "*", required), (SKIP, "*", required), lowest=100, highest=200, udp=False
+    )
+    assert found == [f"F:1: required {required} on * {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("skips", "port", "number"),
+    [
+        (["1-100", "10-20"], 50, 2),
+        (["10-20", "1-100"], 50, 3),
+        (["1-100", "50-100"], 60, 2),
+        (["50-100", "1-100"], 60, 3),
+        (["1-5", "50-60"], 50, 3),
+        (["1-5", "50-60"], 5, 2),
+        (["1-5", "50-60", "2-3"], 60, 3),
+    ],
+)
+def test_of_overlapping_skips_the_first_that_reaches_furthest_is_named(
+    skips: list[str], port: int, number: int
+) -> None:
+    listed: list[Listed] = [(SKIP, "*", ports(f"{skip}/tcp")) for skip in skips]
+    found = conflicts((REQUIRED, "*", ports(f"{port}/tcp")), *listed)
+    assert found == [f"F:1: required {port}/tcp on * is skipped by F:{number}"]
+
+
+def test_owners_are_told_from_each_other_in_one_list_only() -> None:
+    listed: list[Listed] = [
+        (REQUIRED, "*", SSH, SSHD),
+        (REQUIRED, "*", SSH, DROPBEAR),
+        (OPTIONAL, "*", SSH, SSHD),
+        (OPTIONAL, "*", SSH, SSHD),
+        (REQUIRED, "*", SSH, DROPBEAR),
+        (REQUIRED, "*", SSH),
+        (REQUIRED, "*", SSH),
+    ]
+    assert conflicts(*listed) == [
+        "F:3: optional 22/tcp@sshd on * is listed already, as required, by F:1",
+        "F:4: optional 22/tcp@sshd on * is listed already, as required, by F:1",
+        "F:5: required 22/tcp@/usr/sbin/dropbear on * is listed already by F:2",
+        "F:7: required 22/tcp on * is listed already by F:6",
+    ]
+
+
 ranges = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(
-    lambda ends: PortRange(TCP, min(ends), max(ends))
+    lambda ends: PortRange(TCP, Span(min(ends), max(ends)))
 )
 
 
@@ -228,11 +290,11 @@ def test_skip_is_found_exactly_when_a_range_covers_the_port(
     skips: list[tuple[str, PortRange]], port: int
 ) -> None:
     listed: list[Listed] = [(SKIP, where, item) for where, item in dict.fromkeys(skips)]
-    found = conflicts((REQUIRED, "eth0", PortRange(TCP, port, port)), *listed)
+    found = conflicts((REQUIRED, "eth0", ports(f"{port}/tcp")), *listed)
     covering = [
         f"F:1: required {port}/tcp on eth0 is skipped by F:{number}"
         for number, (_, where, item, *_) in enumerate(listed, 2)
-        if where != "eth1" and isinstance(item, PortRange) and item.lowest <= port <= item.highest
+        if where != "eth1" and isinstance(item, PortRange) and port in item.span
     ]
     assert len(found) == bool(covering)
     assert set(found) <= set(covering)
@@ -287,10 +349,29 @@ def test_other_rules_may_name_a_network_without_scanned_address(kind: Kind) -> N
 
 def test_interface_of_one_entry_is_reported_once() -> None:
     pattern = InterfacePattern("eth1")
-    entry = [Rule(OPTIONAL, pattern, PortRange(TCP, port, port), None, "F:1") for port in range(9)]
+    entry = [Rule(OPTIONAL, pattern, ports(f"{port}/tcp"), None, "F:1") for port in range(9)]
     other = Rule(IGNORE, pattern, SSH, None, "F:2")
     found = unscanned([*entry, other], (NAMED,), ())
     assert [error.partition(" is not")[0] for error in found] == ["F:1: eth1", "F:2: eth1"]
+
+
+def test_device_is_no_part_of_an_address_without_scope() -> None:
+    found = gaps((REQUIRED, "2001:db8::9", SSH), absent=("2001", "2001:db8"))
+    assert found == [f"F:1: 2001:db8::9 is not scanned {SCANNED}"]
+
+
+def test_where_nothing_is_scanned_that_is_said() -> None:
+    assert unscanned(rules((OPTIONAL, "eth1", SSH)), (), ()) == [
+        "F:1: eth1 is not scanned (scanned: nothing)"
+    ]
+
+
+def test_eight_scanned_interfaces_are_all_named() -> None:
+    eight = [Interface(f"192.0.2.{number}", "eth0", 2, "eth0") for number in range(1, 9)]
+    shown = "; ".join(f"192.0.2.{number}" for number in range(1, 9))
+    assert unscanned(rules((OPTIONAL, "eth1", SSH)), eight, ()) == [
+        f"F:1: eth1 is not scanned (scanned: {shown})"
+    ]
 
 
 def test_only_the_first_of_many_scanned_interfaces_are_named() -> None:
@@ -324,6 +405,30 @@ def test_what_is_known_without_addresses_is_not_said_again(required: str, skippe
     listed: list[Listed] = [(REQUIRED, required, SSH), (SKIP, skipped, LOW)]
     assert gaps(*listed, (SKIP, "192.0.2.7", SSH)) == []
     assert len(conflicts(*listed)) == 1
+
+
+def test_skips_are_found_after_one_that_is_known_already() -> None:
+    listed: list[Listed] = [
+        (REQUIRED, "eth0", SSH),
+        (SKIP, "eth0", SSH),
+        (REQUIRED, "eth0", ports("25/tcp")),
+        (SKIP, "192.0.2.7", ports("25/tcp")),
+        (REQUIRED, "eth0:1", ports("80/tcp")),
+        (REQUIRED, "eth0:1", PORTMAPPER),
+        (SKIP, "192.0.2.8", ports("111/tcp")),
+    ]
+    assert gaps(*listed) == [
+        "F:3: required 25/tcp on eth0 is skipped by F:4 (192.0.2.7)",
+        "F:6: required portmapper/tcp on eth0:1 is skipped by F:7 (192.0.2.8)",
+    ]
+
+
+def test_what_is_not_scanned_is_said_before_what_is_skipped() -> None:
+    found = gaps((REQUIRED, "eth0", SSH), (SKIP, "192.0.2.7", SSH), (SKIP, "eth1", SSH))
+    assert [error.partition(" (")[0] for error in found] == [
+        "F:3: eth1 is not scanned",
+        "F:1: required 22/tcp on eth0 is skipped by F:2",
+    ]
 
 
 def test_program_without_fixed_port_cannot_be_skipped() -> None:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck import forwards
-from check_portcheck.model import Protocol
+from check_portcheck.deadline import Deadline
+from check_portcheck.kernel import forwards
+from check_portcheck.model import Port, Protocol
 
 if TYPE_CHECKING:
-    from check_portcheck.forwards import Stretch
+    from pathlib import Path
+
+    from check_portcheck.kernel.forwards import Stretch
 
 TCP, UDP = Protocol.TCP, Protocol.UDP
 
@@ -135,3 +139,58 @@ PORTS = ("80", "1:2", ":", "1:", ":1", "80,443", ",", "http", "1:x", "-1")
 @given(st.lists(st.sampled_from((*WORDS, *PORTS)), max_size=12))
 def test_no_rule_breaks_the_check(words: list[str]) -> None:
     assert all(low >= 0 and high >= 0 for _, low, high in of_iptables(" ".join(words)))
+
+
+# Who is asked
+
+
+def test_ports_are_those_that_a_rule_of_any_program_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = {
+        "iptables-save": "-A OUTPUT -p tcp -m tcp --dport 80:81 -j REDIRECT --to-ports 1",
+        "ip6tables-save": "",
+        "nft": json.dumps({"nftables": [{"rule": {"expr": [match("udp", 53), REDIRECT]}}]}),
+    }
+    asked: list[tuple[str, list[str], float]] = []
+
+    def output(program: str, arguments: list[str], seconds: float) -> str:
+        asked.append((program, arguments, seconds))
+        return outputs[program]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(forwards, "_output", output)
+    ports = [Port(TCP, n) for n in (79, 80, 81, 82)] + [Port(UDP, 80), Port(UDP, 53), Port(TCP, 53)]
+    found = forwards.forwarded(ports, Deadline(at=6.0, clock=lambda: 3.0))
+    assert found == {Port(TCP, 80), Port(TCP, 81), Port(UDP, 53)}
+    assert asked == [
+        ("iptables-save", ["-t", "nat"], 1.0),
+        ("ip6tables-save", ["-t", "nat"], 1.0),
+        ("nft", ["-j", "list", "ruleset"], 1.0),
+    ]
+
+
+def test_without_root_no_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(forwards, "_output", lambda *_: pytest.fail("run"))
+    assert forwards.forwarded([Port(TCP, 80)], Deadline.after(10)) == set()
+
+
+def test_only_programs_of_the_system_are_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "list"
+    program.write_text('#!/bin/sh\necho "$@" "$LC_ALL" "$HOME"; echo error >&2; exit "$1"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(forwards, "_DIRECTORIES", (tmp_path / "absent", tmp_path))
+    assert forwards._output("list", ["0", "x"], 10) == "0 x C \n"
+    assert forwards._output("list", ["1"], 10) == ""
+    assert forwards._output("absent", [], 10) == ""
+
+
+def test_a_program_that_takes_too_long_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "list"
+    program.write_text("#!/bin/sh\necho begun; exec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(forwards, "_DIRECTORIES", (tmp_path,))
+    assert forwards._output("list", [], 0.1) == ""

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck import grammar
-from check_portcheck.model import Protocol
+from check_portcheck.config import grammar
+from check_portcheck.config.values import TokenError
 from check_portcheck.names import Names
-from check_portcheck.policy import (
+from check_portcheck.names import names as names_in
+from check_portcheck.policy.rules import (
     ANY_INTERFACE,
     EphemeralPorts,
     InterfacePattern,
@@ -18,33 +19,29 @@ from check_portcheck.policy import (
     Kind,
     OwnerKind,
     OwnerPattern,
-    PortRange,
     RpcProgram,
     Rule,
 )
-from check_portcheck.values import TokenError
+from unit.config_samples import TCP, UDP, ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-TCP, UDP = Protocol.TCP, Protocol.UDP
-SSH = PortRange(TCP, 22, 22)
-SMTP = PortRange(TCP, 25, 25)
+SSH = ports("22/tcp")
+SMTP = ports("25/tcp")
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Names:
-    folder: Path = tmp_path_factory.mktemp("etc")
-    (folder / "services").write_text("ssh 22/tcp\nsunrpc 111/tcp portmapper\n", encoding="utf-8")
-    (folder / "rpc").write_text("portmapper 100000 portmap sunrpc\n", encoding="utf-8")
-    return Names(folder / "services", folder / "rpc")
+def names() -> Names:
+    return names_in(
+        services="ssh 22/tcp\nsunrpc 111/tcp portmapper\n", rpc="portmapper 100000 portmap sunrpc\n"
+    )
 
 
 def read(kind: Kind, text: str, names: Names) -> list[tuple[str, Item, OwnerPattern | None]]:
     found, errors = grammar.rules(kind, text, "F:7", names)
     assert errors == []
-    assert all(rule.kind is kind and rule.place == "F:7" for rule in found)
+    assert all(rule.kind is kind and rule.source == "F:7" for rule in found)
     return [(rule.where.text, rule.item, rule.owner) for rule in found]
 
 
@@ -84,6 +81,10 @@ def test_items_are_separated_by_any_run_of_commas_blanks_and_tabs(names: Names, 
         ("[FE80:0::1%eth0.100]", "fe80::1%eth0.100"),
         ("febf::1%eth0", "febf::1%eth0"),
         ("fe8::1", "fe8::1"),
+        ("fec0::1", "fec0::1"),
+        ("fe7f::1", "fe7f::1"),
+        ("2080::1", "2080::1"),
+        ("254.128.0.1", "254.128.0.1"),
         ("eth0", "eth0"),
         ("eth0:1", "eth0:1"),
         ("[eth0:1]", "eth0:1"),
@@ -121,11 +122,11 @@ def test_interface_may_be_a_network(text: str, network: str) -> None:
 @pytest.mark.parametrize(
     ("text", "item"),
     [
-        ("0/tcp", PortRange(TCP, 0, 0)),
-        ("65535/udp", PortRange(UDP, 65535, 65535)),
-        ("6000-6063/tcp", PortRange(TCP, 6000, 6063)),
+        ("0/tcp", ports("0/tcp")),
+        ("65535/udp", ports("65535/udp")),
+        ("6000-6063/tcp", ports("6000-6063/tcp")),
         ("22-22/tcp", SSH),
-        ("*/udp", PortRange(UDP, 0, 65535)),
+        ("*/udp", ports("0-65535/udp")),
         ("ephemeral/udp", EphemeralPorts(UDP)),
         ("Ephemeral/tcp", EphemeralPorts(TCP)),
         ("portmapper/tcp", RpcProgram(TCP, 100000, "portmapper")),
@@ -168,7 +169,7 @@ def test_owner_follows_the_item_and_may_hold_colons(
 def test_skip_without_an_interface_means_every_one(names: Names) -> None:
     found, errors = grammar.rules(Kind.SKIP, "22/tcp 6000-6063/tcp,*/udp", "F:1", names)
     assert errors == []
-    items = (SSH, PortRange(TCP, 6000, 6063), PortRange(UDP, 0, 65535))
+    items = (SSH, ports("6000-6063/tcp"), ports("0-65535/udp"))
     assert found == [Rule(Kind.SKIP, ANY_INTERFACE, item, None, "F:1") for item in items]
 
 
@@ -179,6 +180,7 @@ def test_skip_with_an_interface_holds_only_there(names: Names) -> None:
 NO_FORM = "is not of the form PORT/tcp or PORT/udp"
 NO_OWNER = "the owner is not of the form @NAME, @/EXECUTABLE, @user:NAME or @unit:NAME"
 NO_SINGLE = "is no single port, as a required one must be"
+NO_PROGRAM = "is no port, and no RPC program of /etc/rpc (RPC_number"
 NO_SKIP = "only ports can be skipped, whoever holds them"
 
 
@@ -218,10 +220,24 @@ NO_SKIP = "only ports can be skipped, whoever holds them"
             "'PORTMAP/tcp' is no port, and no RPC program of /etc/rpc (RPC_number/tcp names any)",
         ),
         (Kind.REQUIRED, "*:ssh/tcp", "'ssh/tcp' is no RPC program: write 22/tcp"),
+        (Kind.REQUIRED, "*:ssh/udp", f"'ssh/udp' {NO_PROGRAM}/udp names any)"),
+        (Kind.REQUIRED, "*:RCP_100003/tcp", f"'RCP_100003/tcp' {NO_PROGRAM}/tcp names any)"),
+        (Kind.REQUIRED, "*:rpc_100003/tcp", f"'rpc_100003/tcp' {NO_PROGRAM}/tcp names any)"),
+        (Kind.REQUIRED, "*:RPC_/tcp", f"'RPC_/tcp' {NO_PROGRAM}/tcp names any)"),
+        (Kind.REQUIRED, "*:RPC_nfs/tcp", f"'RPC_nfs/tcp' {NO_PROGRAM}/tcp names any)"),
+        (Kind.REQUIRED, "*:RPC_1_2/tcp", f"'RPC_1_2/tcp' {NO_PROGRAM}/tcp names any)"),
+        (
+            Kind.REQUIRED,
+            "*:RPC_0100003/tcp",
+            "'0100003' begins with 0 like an octal number: write 100003",
+        ),
         (Kind.OPTIONAL, "*:RPC_0/tcp", "'RPC_0': RPC program numbers begin at 1"),
         (Kind.OPTIONAL, "*:RPC_4294967296/tcp", "'4294967296' is above 4294967295"),
         (Kind.OPTIONAL, "*:22/tcp@", f"'22/tcp@': {NO_OWNER}"),
         (Kind.OPTIONAL, "*:22/tcp@user:", f"'22/tcp@user:': {NO_OWNER}"),
+        (Kind.OPTIONAL, "*:22/tcp@user: 25/tcp", f"'22/tcp@user:': {NO_OWNER}"),
+        (Kind.OPTIONAL, "*:22/tcp@:root", f"'22/tcp@:root': {NO_OWNER}"),
+        (Kind.OPTIONAL, "*:22/tcp@User:root", f"'22/tcp@User:root': {NO_OWNER}"),
         (Kind.OPTIONAL, "*:22/tcp@group:x", f"'22/tcp@group:x': {NO_OWNER}"),
         (Kind.OPTIONAL, "*:22/tcp@bin/sshd", f"'22/tcp@bin/sshd': {NO_OWNER}"),
         (Kind.REQUIRED, "*:22-23/tcp", f"'22-23/tcp' {NO_SINGLE}"),
@@ -247,10 +263,57 @@ NO_SKIP = "only ports can be skipped, whoever holds them"
             "no interface ('*:22/tcp@user:root' would mean every scanned one)",
         ),
         (Kind.SKIP, ":22/tcp", "no interface ('*:22/tcp' would mean every scanned one)"),
+        (Kind.SKIP, ": 25/tcp", "no interface ('*:25/tcp' would mean every scanned one)"),
     ],
 )
 def test_wrong_entry_is_refused(names: Names, kind: Kind, text: str, message: str) -> None:
     assert grammar.rules(kind, text, "F:1", names)[1] == [message]
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [(":", ""), (":@sshd", "@sshd"), ("@sshd", "@sshd"), ("@user:root", "@user:root")],
+)
+def test_entry_without_interface_and_port_is_shown_an_example(
+    names: Names, text: str, token: str
+) -> None:
+    found, errors = grammar.rules(Kind.OPTIONAL, text, "F:1", names)
+    assert found == []
+    assert errors == [
+        "no interface ('*:22/tcp' would mean every scanned one)",
+        f"'{token}' {NO_FORM}",
+    ]
+
+
+def test_only_one_colon_may_stand_alone(names: Names) -> None:
+    found, errors = grammar.rules(Kind.OPTIONAL, "192.0.2.7 : : 22/tcp", "F:1", names)
+    assert found == []
+    assert errors == [f"'192.0.2.7:' {NEITHER}", f"'' {NO_FORM}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.0.2.7:22/tcp@sshd",
+        "192.0.2.7: 22/tcp@sshd",
+        "192.0.2.7 :22/tcp@sshd",
+        "192.0.2.7 : 22/tcp@sshd",
+    ],
+)
+def test_blanks_round_the_colon_do_no_harm_before_an_owner(names: Names, text: str) -> None:
+    sshd = OwnerPattern(OwnerKind.NAME, "sshd")
+    assert read(Kind.REQUIRED, text, names) == [("192.0.2.7", SSH, sshd)]
+    expected = [("192.0.2.7", SSH, sshd), ("192.0.2.7", SMTP, sshd)]
+    assert read(Kind.REQUIRED, f"{text} 25/tcp@sshd", names) == expected
+
+
+def test_what_follows_an_owner_with_a_colon_is_an_item(names: Names) -> None:
+    root = OwnerPattern(OwnerKind.USER, "root")
+    expected = [("*", SSH, root), ("*", SMTP, None)]
+    assert read(Kind.REQUIRED, "*:22/tcp@user:root 25/tcp", names) == expected
+    assert grammar.rules(Kind.OPTIONAL, "*:22/tcp@unit:x :25/tcp", "F:1", names)[1] == [
+        "':25/tcp' names a second interface: an entry takes one"
+    ]
 
 
 LINK_LOCAL = "is link-local and needs its device"
@@ -272,6 +335,9 @@ NO_NETWORK = "is no network: ADDRESS/LENGTH"
         ("2001:db8:1", f"'2001:db8:1' {NEITHER}"),
         ("[192.0.2.7]", f"'[192.0.2.7]' {NEITHER}"),
         ("[::1", f"'[::1' {NEITHER}"),
+        ("::1]", f"'::1]' {NEITHER}"),
+        ("a::1]", f"'a::1]' {NEITHER}"),
+        ("[eth0]", f"'[eth0]' {NEITHER}"),
         ("abcdefghijklmnop", f"'abcdefghijklmnop' {NEITHER}"),
         ("..", f"'..' {NEITHER}"),
         ("default", f"'default' {NEITHER}"),
@@ -314,6 +380,8 @@ def test_wrong_interface_is_refused(text: str, message: str) -> None:
         (grammar.device, "eth0", "eth0"),
         (grammar.device, "eth0:1", "eth0:1"),
         (grammar.device, "wg.home", "wg.home"),
+        (grammar.device, 7 * "\u00e9", 7 * "\u00e9"),
+        (grammar.device, "eth0\udcff", "eth0\udcff"),
     ],
 )
 def test_what_is_scanned_is_named_by_address_or_device(
@@ -346,6 +414,11 @@ def test_what_is_scanned_is_named_by_address_or_device(
             "'[fe80::1%eth0]' is no device (addresses: PortCheckInterface, --interface)",
         ),
         (grammar.device, "all", "'all' is no device"),
+        (grammar.device, "default", "'default' is no device"),
+        (grammar.device, ".", "'.' is no device"),
+        (grammar.device, "..", "'..' is no device"),
+        (grammar.device, "", "'' is no device"),
+        (grammar.device, 8 * "\u00e9", repr(8 * "\u00e9") + " is no device"),
         (grammar.device, "abcdefghijklmnop", "'abcdefghijklmnop' is no device"),
     ],
 )
@@ -372,7 +445,7 @@ def test_items_of_an_entry_with_a_bad_interface_are_checked_too(names: Names) ->
 def test_long_entries_are_read_to_the_end(names: Names) -> None:
     text = ",".join(f"{number}/tcp" for number in range(1, 5001))
     found = read(Kind.REQUIRED, f"192.0.2.7:{text}", names)
-    assert [item for _, item, _ in found] == [PortRange(TCP, port, port) for port in range(1, 5001)]
+    assert [item for _, item, _ in found] == [ports(f"{port}/tcp") for port in range(1, 5001)]
 
 
 @given(

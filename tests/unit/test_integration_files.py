@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from check_portcheck import cli, config
-from check_portcheck.names import Names
+from check_portcheck import cli
+from check_portcheck.config import parser
+from unit.samples import NAMES
 
 ROOT = Path(__file__).parents[2]
 CHECK_COMMAND = (ROOT / "icinga/check_command.conf").read_text()
@@ -160,16 +161,15 @@ def test_all_ways_run_one_command_line() -> None:
 def test_the_policies_of_a_fleet_add_up() -> None:
     text = (ROOT / "icinga/FLEET.md").read_text()
     policies = re.findall(r"^```\n(\[PortCheck\]\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    files = [config.ConfigFile(str(place), each) for place, each in enumerate(policies)]
-    settings = config.parse(files, [], Names())
+    files = [parser.ConfigFile(str(place), each) for place, each in enumerate(policies)]
+    settings = parser.parse(files, [], NAMES)
     assert [str(rule) for rule in settings.rules] == ["*:22/tcp", "*:5665/tcp", "*:443/tcp"]
-    assert settings.severity_missing == "crit"
+    assert settings.severities.missing == "crit"
 
 
 def test_the_policy_to_start_from_is_valid_with_each_proposal() -> None:
-    names = Names()
     proposals = re.findall(r"^#((?:PortCheck|SeverityPortCheck)\w*) = ", POLICY, re.MULTILINE)
     assert len(proposals) > 5
     for count in range(len(proposals) + 1):
         text = re.sub(r"^#(?=\w+ = )", "", POLICY, count=count, flags=re.MULTILINE)
-        config.parse([config.ConfigFile("policy.conf", text)], [], names)
+        parser.parse([parser.ConfigFile("policy.conf", text)], [], NAMES)

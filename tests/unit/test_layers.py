@@ -1,8 +1,10 @@
-"""Imports run one way: a module imports only from lower floors, and each kind of I/O has a room."""
+"""Imports run one way, between folders and inside them, and each kind of I/O has a room."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,44 +13,66 @@ import pytest
 import check_portcheck
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PACKAGE = "check_portcheck"
 DIRECTORY = Path(check_portcheck.__file__).parent
 
-FLOORS = (
-    {"__init__"},
-    {"model", "portset", "netlink", "guard"},
-    {"policy", "values", "names", "oncrpc", "sockdiag", "rtnetlink", "probes"},
-    {"judgement", "conflicts", "grammar", "samhainrc", "history"}
-    | {"interfaces", "sockettable", "rpcbind", "owners", "forwards"},
-    {"config", "wording", "sweep", "statefile"},
-    {"contact", "narrative", "snapshot"},
-    {"look", "formats"},
-    {"scan"},
-    {"plugin"},
-    {"run"},
-    {"cli"},
-    {"__main__"},
-)
-MODULES = sorted(module for floor in FLOORS for module in floor)
+
+def floors() -> list[set[str]]:
+    """The rooms on each floor, from the lowest up, as ARCHITECTURE.md draws them."""
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    drawn = text.partition("## Rooms and floors")[2].split("```")[1]
+    return [set(line.split("  ")[0].split()) for line in reversed(drawn.strip().splitlines())]
+
+
+FLOORS = floors()
 
 ALLOWED = {
     "nagiosplugin": {"plugin"},
-    "psutil": {"owners", "sockettable"},
+    "psutil": {"kernel.processes", "kernel.sockettable"},
     "argparse": {"cli"},
-    "subprocess": {"forwards"},
+    "subprocess": {"kernel.forwards"},
 }
 """Libraries that only these modules may import."""
 
 LATE = {"psutil", "json", "ipaddress", "subprocess", "logging", "asyncio", "multiprocessing"}
 """Libraries that take time to import: at its top a module makes every run pay for them."""
 
-OPEN_SOCKETS = {"netlink", "probes", "rpcbind"}
+PURE = {
+    *("model", "names", "outcome", "confirmation", "investigation", "memory.history"),
+    *("policy", "config", "report", "probing.portset"),
+    *("kernel.rtnetlink", "kernel.sockdiag", "rpc.oncrpc"),
+}
+"""Folders and modules without files, sockets, processes and clocks."""
+
+MEETS_THE_WORLD = re.compile(
+    r"(open|input|print|socket\.(socket|create_\w+|getaddrinfo|gethost\w+|getserv\w+)"
+    r"|os\.(open|read|write|fork|pipe|stat|scandir|readlink|environ\S*|get\w+|urandom)"
+    r"|time\.(time|monotonic|sleep)|subprocess\.\w+|select\.\w+|signal\.\w+|Path)"
+)
+"""Calls that only impure modules make."""
+
+OPEN_SOCKETS = {"kernel.netlink", "probing.probes", "rpc.rpcbind"}
+
+
+def paths() -> dict[str, Path]:
+    """The file of each module, by its name inside the package: ``kernel.netlink``."""
+    return {
+        ".".join(path.relative_to(DIRECTORY).with_suffix("").parts): path
+        for path in DIRECTORY.rglob("*.py")
+    }
+
+
+MODULES = sorted(paths())
 
 
 def tree(module: str) -> ast.Module:
-    return ast.parse((DIRECTORY / f"{module}.py").read_text())
+    return ast.parse(paths()[module].read_text())
+
+
+def folder(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def for_types_only(node: ast.AST) -> bool:
@@ -63,7 +87,7 @@ def nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from nodes(child)
 
 
-def imported(statements: Iterator[ast.AST] | list[ast.stmt]) -> set[str]:
+def imported(statements: Iterable[ast.AST]) -> set[str]:
     """The full names of the modules that the statements import."""
     found: set[str] = set()
     for node in statements:
@@ -82,17 +106,32 @@ def path_of(name: str) -> str:
     return name.replace(".", "/") + ".py"
 
 
-def test_every_module_is_on_one_floor() -> None:
-    assert sorted(path.stem for path in DIRECTORY.glob("*.py")) == MODULES
-    assert len(MODULES) == len(set(MODULES))
+def own(module: str) -> set[str]:
+    """The modules of the package that a module imports anywhere, be it for types only."""
+    found = {name for name in imported(ast.walk(tree(module))) if folder(name) == PACKAGE}
+    return {name.removeprefix(f"{PACKAGE}.") for name in found - {PACKAGE}}
+
+
+def test_every_room_is_on_one_floor() -> None:
+    named = [name for floor in FLOORS for name in floor]
+    assert len(FLOORS) > 10
+    assert sorted(named) == sorted({folder(module) for module in MODULES})
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_come_from_lower_floors(module: str) -> None:
-    number = next(number for number, floor in enumerate(FLOORS) if module in floor)
-    lower = {f"{PACKAGE}.{name}" for floor in FLOORS[:number] for name in floor} | {PACKAGE}
-    own = {name for name in imported(nodes(tree(module))) if name.split(".")[0] == PACKAGE}
-    assert own <= lower
+def test_imports_come_from_lower_floors_or_the_same_folder(module: str) -> None:
+    number = next(number for number, floor in enumerate(FLOORS) if folder(module) in floor)
+    lower = {name for floor in FLOORS[:number] for name in floor} | {folder(module)}
+    assert {folder(name) for name in own(module)} <= lower
+
+
+def test_no_modules_import_each_other() -> None:
+    graphlib.TopologicalSorter({module: own(module) for module in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.endswith(".__init__")])
+def test_a_folder_gives_nothing_but_its_modules(module: str) -> None:
+    assert [type(node) for node in tree(module).body] == [ast.Expr]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -116,11 +155,30 @@ def test_sockets_are_opened_where_they_belong(module: str) -> None:
     assert not opened or module in OPEN_SOCKETS
 
 
+def is_pure(module: str) -> bool:
+    return module in PURE or folder(module) in PURE
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if is_pure(name)])
+def test_what_is_pure_does_not_meet_the_world(module: str) -> None:
+    calls = {
+        ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)
+    }
+    assert not {call for call in calls if MEETS_THE_WORLD.fullmatch(call)}
+    at_run_time = imported(nodes(tree(module)))
+    used = {n.removeprefix(f"{PACKAGE}.") for n in at_run_time if n.startswith(f"{PACKAGE}.")}
+    assert {name for name in used if not is_pure(name)} <= {"kernel.netlink"}
+
+
 def test_the_rules_can_fail() -> None:
+    assert MEETS_THE_WORLD.fullmatch("socket.socket")
+    assert MEETS_THE_WORLD.fullmatch("open")
+    assert not MEETS_THE_WORLD.fullmatch("socket.inet_pton")
     code = ast.parse(
         "import psutil\nif TYPE_CHECKING:\n    import json\nfrom check_portcheck import cli"
     )
     assert imported(nodes(code)) == {"psutil", "check_portcheck.cli"}
+    assert imported(ast.walk(code)) == {"psutil", "json", "check_portcheck.cli"}
     assert imported(nodes(ast.parse("from check_portcheck.cli import main"))) == {
         "check_portcheck.cli"
     }

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from check_portcheck.kernel import namefiles
 from check_portcheck.model import Port, Protocol
-from check_portcheck.names import MAX_SIZE, Names
+from check_portcheck.names import Names
+from check_portcheck.names import names as names_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +47,8 @@ word            number
 
 
 @pytest.fixture
-def names(tmp_path: Path) -> Names:
-    services, rpc = tmp_path / "services", tmp_path / "rpc"
-    services.write_text(SERVICES, encoding="utf-8")
-    rpc.write_text(RPC, encoding="utf-8")
-    return Names(services, rpc)
+def names() -> Names:
+    return names_in(SERVICES, RPC)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def names(tmp_path: Path) -> Names:
     ],
 )
 def test_port_has_the_name_of_its_first_line(names: Names, port: Port, name: str | None) -> None:
-    assert names.service(port) == name
+    assert names.services.get(port) == name
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_port_has_the_name_of_its_first_line(names: Names, port: Port, name: str
 def test_service_is_found_by_name_and_alias(
     names: Names, name: str, protocol: Protocol, number: int | None
 ) -> None:
-    assert names.port_of(name, protocol) == number
+    assert names.ports.get((name, protocol)) == number
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_service_is_found_by_name_and_alias(
     ],
 )
 def test_program_is_found_by_name_and_alias(names: Names, name: str, program: int | None) -> None:
-    assert names.program(name) == program
+    assert names.programs.get(name) == program
 
 
 @pytest.mark.parametrize(
@@ -115,48 +114,64 @@ def test_program_is_found_by_name_and_alias(names: Names, name: str, program: in
         pytest.param(100001, "rstatd", id="first-line-wins"),
         pytest.param(300003, "nfs", id="file-before-what-is-built-in"),
         pytest.param(100021, "nlockmgr", id="built-in"),
-        pytest.param(400000, None, id="unnamed"),
+        pytest.param(400000, "RPC_400000", id="unnamed"),
     ],
 )
-def test_program_has_the_name_of_its_first_line(
-    names: Names, program: int, name: str | None
-) -> None:
+def test_program_has_the_name_of_its_first_line(names: Names, program: int, name: str) -> None:
     assert names.rpc(program) == name
 
 
+def test_an_unnamed_program_has_no_name_of_its_own(names: Names) -> None:
+    assert 400000 not in names.rpc_names
+
+
 def test_without_files_only_the_well_known_programs_have_names(tmp_path: Path) -> None:
-    names = Names(tmp_path / "services", tmp_path / "rpc")
-    assert names.service(Port(TCP, 22)) is None
-    assert names.port_of("ssh", TCP) is None
+    names = namefiles.read(tmp_path / "services", tmp_path / "rpc")
+    assert (names.services, names.ports) == ({}, {})
     known = ("portmapper", "portmap", "sunrpc", "rpcbind", "nfs", "mountd", "nlockmgr", "status")
     numbers = [100000, 100000, 100000, 100000, 100003, 100005, 100021, 100024]
-    assert [names.program(name) for name in known] == numbers
-    assert names.program("rstatd") is None
+    assert names.programs == dict(zip(known, numbers, strict=True))
+    assert names.rpc(100000) == "portmapper"
+
+
+@pytest.mark.parametrize("digits", ["x", "", "22.0", "1e1", "\u0662", "00000000022", "9" * 5000])
+def test_what_has_no_number_has_no_name(digits: str) -> None:
+    """int() takes more than a port number is, and refuses what has thousands of digits."""
+    names = names_in(f"name {digits}/tcp alias\nssh 22/tcp", f"name {digits} alias\nrpc 0000000022")
+    assert (names.services, names.ports) == ({Port(TCP, 22): "ssh"}, {("ssh", TCP): 22})
+    assert names.programs["rpc"] == 22
+    assert {"name", "alias"}.isdisjoint(names.programs)
+
+
+def test_what_is_built_in_follows_a_file_without_a_line_end() -> None:
+    names = names_in("ssh 22/tcp", "rstatd 100001")
+    assert names.services == {Port(TCP, 22): "ssh"}
+    assert (names.programs["rstatd"], names.programs["portmapper"]) == (100001, 100000)
+
+
+def test_both_files_are_read(tmp_path: Path) -> None:
+    services, rpc = tmp_path / "services", tmp_path / "rpc"
+    services.write_text(SERVICES, encoding="utf-8")
+    rpc.write_text(RPC, encoding="utf-8")
+    assert namefiles.read(services, rpc) == names_in(SERVICES, RPC)
+
+
+def test_the_systems_own_files_are_read_by_default() -> None:
+    assert namefiles.read() == namefiles.read("/etc/services", "/etc/rpc")
 
 
 def test_a_directory_in_place_of_a_file_names_nothing(tmp_path: Path) -> None:
-    assert Names(tmp_path, tmp_path).service(Port(TCP, 22)) is None
+    assert namefiles.read(tmp_path, tmp_path).services == {}
 
 
 def test_bytes_that_are_no_utf8_do_not_hide_the_other_lines(tmp_path: Path) -> None:
     services = tmp_path / "services"
     services.write_bytes(b"\xff\xfe 21/tcp\nssh 22/tcp\n")
-    assert Names(services, tmp_path / "rpc").service(Port(TCP, 22)) == "ssh"
-
-
-def test_file_is_read_at_the_first_use_and_never_again(tmp_path: Path) -> None:
-    services = tmp_path / "services"
-    names = Names(services, tmp_path / "rpc")
-    services.write_text("ssh 22/tcp\n", encoding="utf-8")
-    assert names.service(Port(TCP, 22)) == "ssh"
-    services.write_text("other 22/tcp\n", encoding="utf-8")
-    assert names.service(Port(TCP, 22)) == "ssh"
+    assert namefiles.read(services, tmp_path / "rpc").services[Port(TCP, 22)] == "ssh"
 
 
 def test_only_the_beginning_of_a_huge_file_is_read(tmp_path: Path) -> None:
     services = tmp_path / "services"
-    filler = "#" * (MAX_SIZE - len("ssh 22/tcp\n") - 1) + "\n"
+    filler = "#" * (namefiles.MAX_SIZE - len("ssh 22/tcp\n") - 1) + "\n"
     services.write_text(f"ssh 22/tcp\n{filler}late 23/tcp\n", encoding="utf-8")
-    names = Names(services, tmp_path / "rpc")
-    assert names.service(Port(TCP, 22)) == "ssh"
-    assert names.service(Port(TCP, 23)) is None
+    assert namefiles.read(services, tmp_path / "rpc").services == {Port(TCP, 22): "ssh"}

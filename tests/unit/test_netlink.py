@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck import netlink
+from check_portcheck.kernel import netlink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROW, DONE, ERROR = 20, 3, 2
 INTERRUPTED = 0x10
@@ -56,6 +56,17 @@ def test_a_message_that_is_longer_than_its_datagram_is_refused(length: int) -> N
         list(netlink.messages(datagram))
 
 
+def test_a_message_may_end_with_its_datagram() -> None:
+    # The last one need not be padded, and less than a header after it is no message.
+    assert list(netlink.messages(message(ROW, b"abcde")[:21])) == [(ROW, 0, 1, b"abcde")]
+    assert list(netlink.messages(message(ROW) + bytes(15))) == [(ROW, 0, 1, b"")]
+    with pytest.raises(OSError, match="out of bounds") as caught:
+        list(netlink.messages(message(ROW, b"abcde")[:20]))
+    assert caught.value.errno == errno.EBADMSG
+    with pytest.raises(OSError, match="out of bounds"):
+        list(netlink.messages(message(ROW) + bytes(16)))
+
+
 @given(st.binary(max_size=100))
 def test_any_datagram_is_split_or_refused(datagram: bytes) -> None:
     error = errno.EBADMSG
@@ -83,6 +94,19 @@ def test_attributes_survive_the_round_trip(found: dict[int, bytes]) -> None:
 def test_an_attribute_that_is_out_of_bounds_is_refused(length: int) -> None:
     with pytest.raises(OSError, match="out of bounds"):
         netlink.attributes(struct.pack("=HH", length, 1) + b"four")
+
+
+def test_an_attribute_may_end_with_the_data() -> None:
+    data = netlink.attribute(1, b"abc") + netlink.attribute(7, b"x")
+    assert netlink.attributes(data[:-3]) == {1: b"abc", 7: b"x"}
+    assert netlink.attributes(data[:11]) == {1: b"abc"}
+    with pytest.raises(OSError, match="out of bounds") as caught:
+        netlink.attributes(data[:-4])
+    assert caught.value.errno == errno.EBADMSG
+
+
+def test_an_attribute_is_padded_with_zeros() -> None:
+    assert netlink.attribute(7, b"abcde") == struct.pack("=HH", 9, 7) + b"abcde\0\0\0"
 
 
 @given(st.binary(max_size=100))
@@ -120,7 +144,32 @@ def test_an_interrupted_dump_is_taken_again(ends: Ends, where: str) -> None:
     kernel.send(message(ROW, b"half", flags=row) + message(DONE, code(0), flags=end))
     again = message(ROW, b"whole", sequence=2) + message(DONE, code(0), sequence=2)
     kernel.send(again)
+    assert netlink.dump(connection, ROW, b"body") == [b"whole"]
+    for sequence in (1, 2):
+        assert kernel.recv(100) == struct.pack("=IHHII", 20, ROW, 0x301, sequence, 0) + b"body"
+
+
+def test_a_dump_interrupted_in_one_datagram_is_so_as_a_whole(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"half", flags=INTERRUPTED))
+    kernel.send(message(ROW, b"rest") + message(DONE, code(0)))
+    kernel.send(message(ROW, b"whole", sequence=2) + message(DONE, code(0), sequence=2))
     assert netlink.dump(connection, ROW, b"") == [b"whole"]
+
+
+def test_other_flags_do_not_mean_that_a_dump_was_interrupted(ends: Ends) -> None:
+    connection, kernel = ends
+    flags = 0xFFFF & ~INTERRUPTED
+    kernel.send(message(ROW, b"row", flags=flags) + message(DONE, code(0), flags=flags))
+    assert netlink.dump(connection, ROW, b"") == [b"row"]
+
+
+def test_the_interruption_of_an_earlier_dump_does_not_count(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"old", flags=INTERRUPTED, sequence=0))
+    kernel.send(message(ERROR, code(-errno.EPERM), sequence=0))
+    kernel.send(message(ROW, b"new") + message(DONE, code(0)))
+    assert netlink.dump(connection, ROW, b"") == [b"new"]
 
 
 def test_a_table_that_never_rests_is_an_error(ends: Ends) -> None:
@@ -130,6 +179,18 @@ def test_a_table_that_never_rests_is_an_error(ends: Ends) -> None:
     with pytest.raises(OSError, match="changed during every dump") as caught:
         netlink.dump(connection, ROW, b"")
     assert caught.value.errno == errno.EAGAIN
+    asked = [struct.unpack("=IHHII", kernel.recv(100))[3] for _ in range(10)]
+    assert asked == list(range(1, 11))
+    with pytest.raises(BlockingIOError):
+        kernel.recv(100, socket.MSG_DONTWAIT)
+
+
+def test_the_last_attempt_may_succeed(ends: Ends) -> None:
+    connection, kernel = ends
+    for sequence in range(1, 10):
+        kernel.send(message(DONE, code(0), flags=INTERRUPTED, sequence=sequence))
+    kernel.send(message(ROW, b"row", sequence=10) + message(DONE, code(0), sequence=10))
+    assert netlink.dump(connection, ROW, b"") == [b"row"]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +208,34 @@ def test_an_error_of_the_kernel_is_raised(ends: Ends, answer: bytes) -> None:
     assert caught.value.errno == errno.ENOENT
 
 
-def test_an_end_without_a_code_is_an_end(ends: Ends) -> None:
+def test_an_error_that_has_no_name_has_its_number(ends: Ends) -> None:
     connection, kernel = ends
-    kernel.send(message(ROW, b"row") + message(DONE))
+    kernel.send(message(ERROR, code(-9999)))
+    with pytest.raises(OSError, match="netlink error") as caught:
+        netlink.dump(connection, ROW, b"")
+    assert caught.value.errno == 9999
+
+
+def test_an_error_without_a_number_is_an_error(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(ERROR, b"\0\0\0"))
+    with pytest.raises(OSError, match="error without a number") as caught:
+        netlink.ask(connection, ROW, b"")
+    assert caught.value.errno == errno.EBADMSG
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xff\xff", code(0), code(1), code(0) + b"\xff" * 4])
+def test_an_end_without_an_error_is_an_end(ends: Ends, end: bytes) -> None:
+    connection, kernel = ends
+    kernel.send(message(ROW, b"row") + message(DONE, end))
     assert netlink.dump(connection, ROW, b"") == [b"row"]
+
+
+def test_a_large_datagram_is_read_whole(ends: Ends) -> None:
+    connection, kernel = ends
+    rows = [bytes([number]) * 1000 for number in range(100)]
+    kernel.send(b"".join(message(ROW, row) for row in rows) + message(DONE, code(0)))
+    assert netlink.dump(connection, ROW, b"") == rows
 
 
 def test_one_question_has_one_answer(ends: Ends) -> None:
@@ -173,3 +258,71 @@ def test_an_empty_answer_is_an_error(ends: Ends) -> None:
     kernel.send(b"\0" * 8)
     with pytest.raises(OSError, match="empty answer"):
         netlink.ask(connection, 26, b"")
+
+
+def test_only_the_first_message_is_the_answer(ends: Ends) -> None:
+    connection, kernel = ends
+    kernel.send(message(24, b"route") + message(24, b"other"))
+    assert netlink.ask(connection, 26, b"") == b"route"
+
+
+# The kernel
+
+
+NETLINK_ROUTE, NETLINK_USERSOCK = 0, 2
+"""linux/netlink.h; on the second one unprivileged processes too may send to each other."""
+NOTHING = 1
+"""NLMSG_NOOP: the kernel passes such a message over."""
+LINKS = 18
+"""RTM_GETLINK of linux/rtnetlink.h."""
+
+
+def test_only_the_kernel_can_answer() -> None:
+    with (
+        netlink.connect(NETLINK_USERSOCK) as connection,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK) as stranger,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK) as other,
+    ):
+        with pytest.raises(ConnectionRefusedError):
+            stranger.sendto(message(DONE), connection.getsockname())
+        with pytest.raises(BlockingIOError):
+            connection.recv(100, socket.MSG_DONTWAIT)
+        # So is it only because of the connection.
+        other.bind((0, 0))
+        stranger.sendto(message(DONE), other.getsockname())
+        assert other.recv(100) == message(DONE)
+
+
+def test_a_silent_kernel_is_given_up_after_two_seconds() -> None:
+    with netlink.connect(NETLINK_ROUTE) as connection:
+        patience = connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+    assert patience == struct.pack("ll", 2, 0)
+
+
+@pytest.mark.parametrize("question", [netlink.ask, netlink.dump])
+def test_a_silent_kernel_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, question: Callable[[socket.socket, int, bytes], object]
+) -> None:
+    monkeypatch.setattr(netlink, "_PATIENCE", struct.pack("ll", 0, 10_000))
+    with (
+        netlink.connect(NETLINK_ROUTE) as connection,
+        pytest.raises(BlockingIOError) as caught,
+    ):
+        question(connection, NOTHING, b"")
+    assert caught.value.errno == errno.EAGAIN
+
+
+def test_the_kernel_answers() -> None:
+    with netlink.connect(NETLINK_ROUTE) as connection:
+        assert not connection.get_inheritable()
+        links = netlink.dump(connection, LINKS, bytes(16))
+        assert any(b"lo\0" in netlink.attributes(link[16:]).values() for link in links)
+        with pytest.raises(OSError, match="ENOTSUP") as caught:
+            netlink.ask(connection, 0x7FFF, bytes(16))
+    assert caught.value.errno == errno.EOPNOTSUPP
+
+
+def test_a_protocol_that_the_kernel_lacks_is_an_error() -> None:
+    with pytest.raises(OSError, match="not supported") as caught:
+        netlink.connect(31)
+    assert caught.value.errno == errno.EPROTONOSUPPORT

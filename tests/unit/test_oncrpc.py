@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_portcheck.model import Protocol
-from check_portcheck.oncrpc import (
+from check_portcheck.rpc.oncrpc import (
     LARGEST_RECORD,
     LONGEST_STRING,
     LONGEST_VERIFIER,

@@ -1,178 +1,216 @@
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from check_portcheck import owners
-from check_portcheck.model import Owner, Process, Protocol, Socket
+from check_portcheck.deadline import Deadline
+from check_portcheck.kernel import descriptors, owners, processes
+from check_portcheck.kernel.descriptors import Holders
+from check_portcheck.model import Owner, Process, Protocol, Socket, Unseen
 
-ID = "0123456789ab" + "c" * 52
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
-
-def process(*command: str, executable: str | None = None) -> Process:
-    return Process(4711, "name", executable, command)
+NEVER = Deadline(at=1.0, clock=lambda: 0.0)
+PAST = Deadline(at=1.0, clock=lambda: 1.0)
 
 
 def udp(uid: int | None = 0, inode: int | None = 7) -> Socket:
     return Socket(Protocol.UDP, "0.0.0.0", 2049, v6only=False, device=0, uid=uid, inode=inode)
 
 
-@pytest.mark.parametrize(
-    ("path", "unit"),
-    [
-        ("/system.slice/nginx.service", "nginx.service"),
-        ("/system.slice/ssh.socket", "ssh.socket"),
-        ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
-        ("/system.slice/_memory.service", "memory.service"),
-        ("/init.scope", "init.scope"),
-        ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope"),
-        ("/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", "user@1000.service"),
-        ("/../system.slice/cron.service", "cron.service"),
-        ("/machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn@web.service"),
-        (f"/system.slice/docker-{ID}.scope", "container:0123456789ab"),
-        (f"/docker/{ID}", "container:0123456789ab"),
-        (f"/machine.slice/libpod-{ID}.scope/container", "container:0123456789ab"),
-        (
-            f"/kubepods.slice/kubepods-pod.slice/cri-containerd-{ID}.scope",
-            "container:0123456789ab",
-        ),
-        (f"/kubepods/burstable/pod0-1/{ID}", "container:0123456789ab"),
-        (f"/kubepods-podx.slice:cri-containerd:{ID}", "container:0123456789ab"),
-        ("/", None),
-        ("/user.slice", None),
-        ("/openrc.sshd", None),
-        (f"/docker/{ID[:-1]}", None),
-        ("/lxc.payload.web/system.slice/nginx.service", None),
-    ],
-)
-def test_unit_is_the_topmost_group_that_is_no_slice(path: str, unit: str | None) -> None:
-    assert owners.unit(f"0::{path}\n") == unit
-    assert owners.unit(f"3:cpu,cpuacct:/\n1:name=systemd:{path}\n") == unit
+def process(pid: int, started: float | None = 1.0) -> Process:
+    return Process(pid, f"daemon{pid}", None, started=started)
 
 
-def test_a_group_that_a_user_made_below_his_own_does_not_pass_for_a_unit_or_a_container() -> None:
-    user = "/user.slice/user-1000.slice/user@1000.service"
-    assert owners.unit(f"0::{user}/nginx.service") == "user@1000.service"
-    assert owners.unit(f"0::{user}/docker-{ID}.scope") == "user@1000.service"
+def no_table() -> Iterable[Socket]:
+    pytest.fail("the table is read although it does not matter")
 
 
-def test_both_hierarchies_of_a_hybrid_system_are_looked_at() -> None:
-    assert owners.unit("1:name=systemd:/system.slice/a.service\n0::/") == "a.service"
-    assert owners.unit("1:name=systemd:/\n0::/system.slice/a.service") == "a.service"
+class Machine:
+    """What a machine tells of its processes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *looks: Holders) -> None:
+        self.asked: list[set[int]] = []
+        """The inodes that each look was for."""
+        self.processes: dict[int, Process | None] = {}
+        self.denied: set[int] = set()
+        self._looks = iter(looks)
+        self.whole = True
+        """Whether every process of the machine is shown."""
+        monkeypatch.setattr(descriptors, "holders", self._holders)
+        monkeypatch.setattr(processes, "details", self._details)
+        monkeypatch.setattr(processes, "are_all_visible", lambda: self.whole)
+        monkeypatch.setattr(os, "geteuid", lambda: 65534)
+
+    def _holders(self, inodes: Collection[int], deadline: Deadline) -> Holders:
+        assert deadline in (NEVER, PAST)
+        self.asked.append(set(inodes))
+        return next(self._looks)
+
+    def _details(self, pid: int) -> Process | None:
+        if pid in self.denied:
+            raise PermissionError
+        return self.processes.get(pid, process(pid))
 
 
-def test_other_hierarchies_of_version_1_do_not_name_a_unit() -> None:
-    assert owners.unit("5:memory:/system.slice/a.service\n1:name=systemd:/") is None
+def holders(pids: dict[int, set[int]] | None = None, unseen: Unseen | None = None) -> Holders:
+    return Holders(pids or {}, unseen)
 
 
-@given(st.text())
-def test_no_text_of_groups_is_too_odd(text: str) -> None:
-    unit = owners.unit(text)
-    assert unit is None or unit in text or unit.startswith("container:")
+# A socket that processes hold
 
 
-@pytest.mark.parametrize(
-    ("command", "script"),
-    [
-        ("python3 /srv/app.py --port 80", "/srv/app.py"),
-        ("/usr/bin/python3.11 -u -W ignore -X dev app.py", "app.py"),
-        ("python3 -m http.server 8000", "-m http.server"),
-        ("python3 -Im http.server", "-m http.server"),
-        ("python3 -c pass", None),
-        ("python3 -uc pass", None),
-        ("python3 -", None),
-        ("python3", None),
-        ("python3 -m", None),
-        ("python3 -- -odd.py", "-odd.py"),
-        ("pypy3 app.py", "app.py"),
-        ("/bin/sh -e /etc/daemon start", "/etc/daemon"),
-        ("-bash", None),
-        ("bash -euo pipefail +x run.sh", "run.sh"),
-        ("bash -lc exec", None),
-        ("perl -w -I lib server.pl", "server.pl"),
-        ("perl -we 1", None),
-        ("ruby3.1 -r json app.rb", "app.rb"),
-        ("node --require ./a.js server.js", "server.js"),
-        ("node -pe 1", None),
-        ("php8.2 -S 127.0.0.1:8000 -t web", "-S 127.0.0.1:8000"),
-        ("php -d a=b -f x.php", "-f x.php"),
-        ("java -Xmx1g -ea -jar app.jar", "-jar app.jar"),
-        ("java -cp a:b -Dx=y org.example.Main", "org.example.Main"),
-        ("app", None),
-        ("nginx: master process /usr/sbin/nginx", None),
-    ],
-)
-def test_script_of_a_command_line(command: str, script: str | None) -> None:
-    assert owners.script(process(*command.split())) == script
+def test_every_holder_is_named_the_first_to_start_in_front(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, holders({7: {30, 20, 10, 40}}))
+    in_order = (process(40, None), process(20, 2.0), process(30, 2.0), process(10, 3.0))
+    machine.processes = {each.pid: each for each in in_order}
+    found = owners.find([udp()], NEVER, no_table)
+    assert found == {udp(): Owner("root", in_order)}
+    assert machine.asked == [{7}]
 
 
-def test_a_short_script_name_is_no_option() -> None:
-    assert owners.script(process("python3", "am")) == "am"
+def test_each_socket_has_its_own_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, holders({7: {10}, 8: {10, 11}}))
+    one, other = udp(), udp(inode=8)
+    assert owners.find([one, other], NEVER, no_table) == {
+        one: Owner("root", (process(10),)),
+        other: Owner("root", (process(10), process(11))),
+    }
 
 
-def test_an_empty_argument_is_no_script() -> None:
-    assert owners.script(process("python3", "")) is None
-    assert owners.script(process("")) is None
-    assert owners.script(process()) is None
+def test_what_no_process_is_seen_to_hold_is_looked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, holders({7: {10}}), holders({8: {11}}))
+    one, other = udp(), udp(inode=8)
+    found = owners.find([one, other], NEVER, no_table)
+    assert machine.asked == [{7, 8}, {8}]
+    assert found == {one: Owner("root", (process(10),)), other: Owner("root", (process(11),))}
 
 
-def test_the_program_file_must_be_the_interpreter_too() -> None:
-    command = ("python3", "/srv/app.py")
-    assert owners.script(process(*command, executable="/usr/bin/python3.11")) == "/srv/app.py"
-    assert owners.script(process(*command, executable="/var/tmp/x")) is None
+def test_a_holder_that_ends_meanwhile_is_looked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, holders({7: {10}}), holders({7: {11}}))
+    machine.processes = {10: None}
+    assert owners.find([udp()], NEVER, no_table) == {udp(): Owner("root", (process(11),))}
+    assert machine.asked == [{7}, {7}]
 
 
-def test_a_title_in_place_of_the_command_line_is_no_script() -> None:
-    titled = process("gunicorn: master [app]", "x", executable="/usr/bin/python3.11")
-    assert owners.script(titled) is None
+def test_a_holder_that_has_ended_twice_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for again in (holders({7: {10}}), holders()):
+        machine = Machine(monkeypatch, holders({7: {10}}), again)
+        machine.processes = {10: None}
+        found = owners.find([udp()], NEVER, no_table)
+        assert found == {udp(): Owner("root", unseen=Unseen.ENDED)}
 
 
-arguments = st.sampled_from(["", "-", "--", "-m", "-W", "-c", "-um", "a.py", "+x"]) | st.text()
+def test_a_holder_that_may_not_be_examined_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, holders({7: {10}}))
+    machine.denied = {10}
+    found = owners.find([udp()], NEVER, no_table)
+    assert found == {udp(): Owner("root", unseen=Unseen.NOT_ROOT)}
+    assert machine.asked == [{7}]
 
 
-@given(st.sampled_from(["python3", "bash", "perl", "node", "java", "php", "ruby", ""]), st.data())
-def test_no_command_line_is_too_odd(interpreter: str, data: st.DataObject) -> None:
-    rest = data.draw(st.lists(arguments, max_size=5))
-    script = owners.script(process(interpreter, *rest))
-    assert script is None or script.split(" ", 1)[-1] in " ".join(rest)
+def test_one_known_holder_stands_for_those_that_may_not_be_examined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch, holders({7: {10, 11}}, Unseen.HIDEPID))
+    machine.denied = {10}
+    assert owners.find([udp()], NEVER, no_table) == {udp(): Owner("root", (process(11),))}
 
 
-def test_a_long_command_line_keeps_its_start() -> None:
-    kept = owners._bounded(["java", "-cp", "x" * 5000, "org.example.Main", *["y"] * 5000])
-    assert kept[:4] == ("java", "-cp", "x" * 250, "org.example.Main")
-    assert len(" ".join(kept)) <= 1000
+def test_what_is_found_too_late_is_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, holders({7: {10}}, Unseen.TIME_LIMIT))
+    found = owners.find([udp()], NEVER, no_table)
+    assert found == {udp(): Owner("root", (process(10),), unseen=Unseen.TIME_LIMIT)}
 
 
-@given(st.lists(st.text(max_size=600), max_size=2000))
-def test_a_command_line_is_bounded(command: list[str]) -> None:
-    kept = owners._bounded(command)
-    assert len(" ".join(kept)) <= 1000
-    assert all(whole.startswith(cut) for whole, cut in zip(command, kept, strict=False))
+def test_details_that_there_is_no_time_for_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, holders({7: {10}}, Unseen.HIDEPID))
+    found = owners.find([udp()], PAST, no_table)
+    assert found == {udp(): Owner("root", unseen=Unseen.TIME_LIMIT)}
+
+
+def test_details_are_read_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 0.0, 1.0])
+    deadline = Deadline(at=1.0, clock=lambda: next(moments))
+    monkeypatch.setattr(descriptors, "holders", lambda *_: holders({7: {30, 10, 20}}))
+    monkeypatch.setattr(processes, "details", process)
+    found = owners.find([udp()], deadline, no_table)
+    assert found == {udp(): Owner("root", (process(10), process(20)), unseen=Unseen.TIME_LIMIT)}
+
+
+# A socket that nobody is seen to hold
 
 
 @pytest.mark.parametrize(
-    ("socket", "gap", "owner"),
+    ("socket", "owner"),
     [
-        (udp(), None, Owner("root", kernel=True)),
-        (udp(inode=0), "not root", Owner("root", kernel=True)),
-        (udp(), "not root", Owner("root", unseen="not root")),
-        (udp(inode=8), None, Owner("root", unseen="closed meanwhile")),
-        (udp(uid=4_000_000_000), None, Owner("4000000000", unseen="no process found")),
-        (udp(None, None), None, Owner(unseen="socket table without owners")),
+        (udp(), Owner("root", kernel=True)),
+        (udp(inode=8), Owner("root", unseen=Unseen.CLOSED)),
+        (udp(uid=4_000_000_000), Owner("4000000000", unseen=Unseen.NO_PROCESS)),
+        (udp(uid=4_000_000_000, inode=8), Owner("4000000000", unseen=Unseen.CLOSED)),
     ],
 )
 def test_the_kernel_is_named_only_when_nothing_else_is_left(
-    socket: Socket, gap: str | None, owner: Owner
+    monkeypatch: pytest.MonkeyPatch, socket: Socket, owner: Owner
 ) -> None:
-    assert owners._without_process(socket, gap, {7}) == owner
+    machine = Machine(monkeypatch, holders(), holders())
+    assert owners.find([socket], NEVER, lambda: [udp()]) == {socket: owner}
+    assert machine.asked == [{socket.inode}] * 2
 
 
-def test_nothing_is_read_when_nobody_asks() -> None:
-    assert owners.find([], deadline=0, table=lambda: pytest.fail("read")) == {}
+@pytest.mark.parametrize("unseen", [Unseen.NOT_ROOT, Unseen.HIDEPID, Unseen.TIME_LIMIT])
+@pytest.mark.parametrize("uid", [0, 4_000_000_000])
+def test_where_not_every_process_was_examined_that_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch, unseen: Unseen, uid: int
+) -> None:
+    machine = Machine(monkeypatch, holders(unseen=unseen))
+    machine.whole = False
+    (owner,) = owners.find([udp(uid)], NEVER, no_table).values()
+    assert (owner.kernel, owner.processes, owner.unseen) == (False, (), unseen)
+    assert len(machine.asked) == 1
 
 
-def test_without_inode_no_process_is_looked_for() -> None:
-    socket = udp(inode=0)
-    found = owners.find([socket], deadline=0, table=lambda: pytest.fail("read"))
-    assert found == {socket: Owner("root", kernel=True)}
+def test_what_the_second_look_could_not_examine_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Machine(monkeypatch, holders(), holders(unseen=Unseen.TIME_LIMIT))
+    found = owners.find([udp()], NEVER, no_table)
+    assert found == {udp(): Owner("root", unseen=Unseen.TIME_LIMIT)}
+
+
+def test_inside_a_container_the_holder_may_be_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, holders({8: {10}}), holders())
+    machine.whole = False
+    inside = udp(inode=8)
+    assert owners.find([udp(), inside], NEVER, no_table) == {
+        udp(): Owner("root", unseen=Unseen.OUTSIDE),
+        inside: Owner("root", (process(10),)),
+    }
+
+
+def test_a_table_without_owners_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.whole = False
+    found = owners.find([udp(None, None)], NEVER, no_table)
+    assert found == {udp(None, None): Owner(unseen=Unseen.NO_OWNERS)}
+
+
+def test_no_process_can_hold_a_socket_without_inode(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    for machine.whole in (True, False):
+        found = owners.find([udp(inode=0)], PAST, no_table)
+        assert found == {udp(inode=0): Owner("root", kernel=True)}
+
+
+def test_nothing_is_read_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch)
+    assert owners.find([], PAST, no_table) == {}

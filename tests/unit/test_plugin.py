@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_portcheck import plugin
-from check_portcheck.config import Settings
-from check_portcheck.interfaces import Chosen
-from check_portcheck.judgement import judge
-from check_portcheck.model import Failure, Interface, Severity
-from unit.samples import HERE, LOOPBACK, names, policy, report, rule, service, task, unanswered
+from check_portcheck.config.settings import Settings
+from check_portcheck.model import Failure, Interface, ScanError, Severity, State
+from check_portcheck.policy.verdict import FindingKind, Severities
+from check_portcheck.report.form import Assessment
+from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from unit.samples import LOOPBACK, outcome, report, service, unanswered
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from check_portcheck.model import Report
+    from check_portcheck.outcome import Outcome
 
 QUIET = (Severity.DEBUG, Severity.INFO, Severity.NOTICE)
 WARNING = (Severity.WARN, Severity.MARK)
@@ -53,8 +55,8 @@ def checked(
 ) -> nagiosplugin.Check:
     check = nagiosplugin.Check(
         Counted(unexpected, missing, unverified, seconds),
-        plugin.UnexpectedContext(severities[0]),
-        plugin.MissingContext(severities[1]),
+        plugin.FindingContext(FindingKind.UNEXPECTED, Severities(*severities)),
+        plugin.FindingContext(FindingKind.MISSING, Severities(*severities)),
         plugin.UnverifiedContext("unverified"),
         plugin.TimeContext("time"),
         plugin.RankedResults(),
@@ -150,41 +152,88 @@ def test_labels_are_unique_and_harmless(given_names: list[str]) -> None:
     assert all(re.fullmatch("[a-z][a-z0-9_]*", f"open_{label}") for label in labels.values())
 
 
-# Counts
+# The whole check
 
 
-@pytest.fixture(name="resource")
-def resource_fixture(tmp_path: Path) -> plugin.Portcheck:
+def some(settings: Settings | None = None) -> Outcome:
     """Findings on two addresses of which one was chosen twice, and an absent device."""
     both = Interface("192.0.2.7", "eth0", 2, "eth0", chosen=("192.0.2.7", "eth0"))
     of = report(
         service("22/tcp", both),
-        service("80/tcp", both),
-        service("80/tcp", LOOPBACK),
+        service("80/tcp", LOOPBACK, both),
         interfaces=(LOOPBACK, both),
         unanswered=(unanswered("400-499/tcp", both),),
-        failures=(Failure("device eth7 does not exist"),),
+        failures=(Failure("device eth7 does not exist", "eth7"),),
     )
-    rules = policy("required * 22/tcp", "required eth0 25/tcp")
-    absent = Chosen(of.interfaces, ("eth7",), of.failures, ())
-    made = plugin.Portcheck(task(Settings(), rules, names(tmp_path), of.interfaces), absent)
-    made.report = of
-    made.verdict = judge(of, rules)
-    return made
+    return outcome(of, "required * 22/tcp", "required eth0 25/tcp", settings=settings)
 
 
-def test_counts_are_kept_per_chosen_name(resource: plugin.Portcheck) -> None:
-    assert {name: dict(count) for name, count in resource.counts().items()} == {
-        "127.0.0.1": {"open": 1, "unexpected": 1, "missing": 1},
-        "192.0.2.7": {"open": 2, "unexpected": 1, "missing": 1, "unverified": 1},
-        "eth0": {"open": 2, "unexpected": 1, "missing": 1, "unverified": 1},
-        "eth7": {},
-    }
+def test_the_resource_has_its_outcome_once_it_was_probed() -> None:
+    told = some()
+    resource = plugin.Portcheck(lambda: told)
+    assert resource.outcome is None
+    assert plugin.assess(resource, told.task.settings.severities) == Assessment(
+        State.CRITICAL,
+        Narrative(told).headline(),
+        (
+            "open_127_0_0_1=1;;;0",
+            "unexpected_127_0_0_1=1;;0;0",
+            "missing_127_0_0_1=1;;0;0",
+            "open_192_0_2_7=2;;;0",
+            "unexpected_192_0_2_7=1;;0;0",
+            "missing_192_0_2_7=1;;0;0",
+            "open_eth0=2;;;0",
+            "unexpected_eth0=1;;0;0",
+            "missing_eth0=1;;0;0",
+            "open_eth7=0;;;0",
+            "unexpected_eth7=0;;0;0",
+            "missing_eth7=0;;0;0",
+            "time=1.500s",
+        ),
+    )
+    assert resource.outcome is told
 
 
-def test_notes_of_the_choice_come_before_later_ones(tmp_path: Path) -> None:
-    chosen = Chosen((HERE,), (), (), ("one",))
-    of = task(Settings(rules=(rule("skip * 9/tcp"),)), policy(), names(tmp_path))
-    resource = plugin.Portcheck(of, chosen, None, ("two",))
-    resource.note("three")
-    assert resource.notes == ("one", "two", "three")
+@pytest.mark.parametrize(
+    ("severities", "state"),
+    [
+        (Severities(), State.CRITICAL),
+        (Severities(unexpected=Severity.INFO), State.CRITICAL),
+        (Severities(missing=Severity.INFO), State.CRITICAL),
+        (Severities(Severity.WARN, Severity.INFO), State.UNKNOWN),
+    ],
+)
+def test_the_state_is_that_of_the_text(severities: Severities, state: State) -> None:
+    told = some(Settings(severities=severities))
+    assert plugin.assess(plugin.Portcheck(lambda: told), severities).state is state
+    assert Narrative(told).state() is state
+
+
+@pytest.mark.parametrize(
+    ("of", "state"),
+    [
+        (report(), State.OK),
+        (report(failures=(Failure("gone", "eth7"),)), State.UNKNOWN),
+        (report(unanswered=(unanswered("1/tcp"),)), State.UNKNOWN),
+        (
+            report(unanswered=(unanswered("1/tcp"),), failures=(Failure("gone", "eth7"),)),
+            State.UNKNOWN,
+        ),
+    ],
+)
+def test_what_could_not_be_looked_at_is_unknown(of: Report, state: State) -> None:
+    told = outcome(of)
+    assessment = plugin.assess(plugin.Portcheck(lambda: told), Severities())
+    assert (assessment.state, assessment.headline) == (state, Narrative(told).headline())
+
+
+def test_where_nothing_could_be_learnt_there_is_no_outcome_and_the_reason() -> None:
+    def fails() -> Outcome:
+        raise ScanError("the socket table | is unreadable" + "!" * 1000)
+
+    resource = plugin.Portcheck(fails)
+    assessment = plugin.assess(resource, Severities(Severity.INFO, Severity.INFO))
+    assert resource.outcome is None
+    assert (assessment.state, assessment.perfdata) == (State.UNKNOWN, ())
+    assert assessment.headline.startswith("the socket table ? is unreadable!!!")
+    assert len(assessment.headline) == LONGEST_HEADLINE

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from check_portcheck.model import Interface, Protocol
-from check_portcheck.policy import Kind
+from check_portcheck.model import Interface, Protocol, Span
+from check_portcheck.policy.rules import EphemeralPorts, Kind, RpcProgram, concerning
 from unit.samples import ALIAS, HERE, LOOPBACK, SIX, pattern, policy, port, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from check_portcheck.policy.rules import Policy
 
 LINK_LOCAL = Interface("fe80::7%eth0", "eth0", 2, "eth0")
 
@@ -58,6 +65,21 @@ def test_a_rule_reads_as_in_a_file(text: str, written: str) -> None:
     assert str(rule(text)) == written
 
 
+NO_PORTS = Span(1, 0)
+
+
+def named(
+    rules: Policy,
+    interface: Interface,
+    on: str,
+    programs: Sequence[int] = (),
+    ephemeral: Span = NO_PORTS,
+) -> list[str]:
+    """The rules that concern a port of an interface."""
+    found = concerning(rules.naming(port(on), ephemeral), interface, tuple(programs))
+    return [each.source for each in found]
+
+
 def test_rules_that_concern_a_port() -> None:
     rules = policy(
         "required * 22/tcp",
@@ -69,19 +91,15 @@ def test_rules_that_concern_a_port() -> None:
         "ignore * ephemeral/tcp",
         "ignore * nfs/tcp",
     )
-    assert [each.place for each in rules.concerning(HERE, port("22/tcp"))] == [
+    assert named(rules, HERE, "22/tcp") == [
         "required * 22/tcp",
         "optional eth0 22/tcp@sshd",
         "optional * 20-29/tcp",
     ]
-    assert [each.place for each in rules.concerning(HERE, port("40/tcp"), [100003])] == [
-        "ignore * nfs/tcp"
-    ]
-    assert [each.place for each in rules.concerning(HERE, port("40/tcp"), [], (40, 41))] == [
-        "ignore * ephemeral/tcp"
-    ]
-    assert rules.concerning(HERE, port("40/udp"), [100003], (40, 41)) == []
-    assert rules.concerning(HERE, port("39/tcp"), [], (40, 41)) == []
+    assert named(rules, HERE, "40/tcp", [100003]) == ["ignore * nfs/tcp"]
+    assert named(rules, HERE, "40/tcp", [], Span(40, 41)) == ["ignore * ephemeral/tcp"]
+    assert named(rules, HERE, "40/udp", [100003], Span(40, 41)) == []
+    assert named(rules, HERE, "39/tcp", [], Span(40, 41)) == []
 
 
 def test_skips_are_per_interface_and_protocol() -> None:
@@ -92,15 +110,15 @@ def test_skips_are_per_interface_and_protocol() -> None:
         "skip * 9/udp",
         "ignore * 5/tcp",
     )
-    assert rules.skips(HERE, Protocol.TCP) == [(3306, 3306), (9100, 9199)]
-    assert rules.skips(LOOPBACK, Protocol.TCP) == [(3306, 3306), (9100, 9199)]
-    assert rules.skips(ALIAS, Protocol.TCP) == [(9100, 9199)]
-    assert rules.skips(ALIAS, Protocol.UDP) == [(9, 9)]
+    assert rules.skips(HERE, Protocol.TCP) == [Span(3306, 3306), Span(9100, 9199)]
+    assert rules.skips(LOOPBACK, Protocol.TCP) == [Span(3306, 3306), Span(9100, 9199)]
+    assert rules.skips(ALIAS, Protocol.TCP) == [Span(9100, 9199)]
+    assert rules.skips(ALIAS, Protocol.UDP) == [Span(9, 9)]
 
 
 def test_rules_of_one_kind_keep_their_order() -> None:
     rules = policy("optional * 2/tcp", "required * 9/tcp", "optional * 1/tcp")
-    assert [each.place for each in rules.of_kind(Kind.OPTIONAL)] == [
+    assert [each.source for each in rules.of_kind(Kind.OPTIONAL)] == [
         "optional * 2/tcp",
         "optional * 1/tcp",
     ]
@@ -110,3 +128,47 @@ def test_rules_of_one_kind_keep_their_order() -> None:
 def test_whether_any_rule_needs_the_portmapper() -> None:
     assert policy("optional * nfs/udp").names_rpc
     assert not policy("optional * 111/udp", "skip * 2049/tcp").names_rpc
+
+
+def test_whether_any_rule_asks_for_an_owner() -> None:
+    assert policy("optional * 80/tcp", "optional * 22/tcp@sshd").names_owners
+    assert not policy("optional * 80/tcp", "optional * nfs/tcp").names_owners
+    assert not policy().names_owners
+
+
+def test_only_ports_can_be_skipped() -> None:
+    assert policy("skip * ephemeral/udp", "skip * nfs/udp").skips(HERE, Protocol.UDP) == []
+
+
+def test_a_program_is_the_same_by_all_its_names() -> None:
+    one = RpcProgram(Protocol.TCP, 100000, "portmapper")
+    other = RpcProgram(Protocol.TCP, 100000, "sunrpc")
+    assert one == other
+    assert not one != other  # noqa: SIM202 what a tuple would say by itself
+    assert hash(one) == hash(other)
+    assert {one, other} == {one}
+    assert (str(one), str(other)) == ("portmapper/tcp", "sunrpc/tcp")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RpcProgram(Protocol.UDP, 100000, "portmapper"),
+        RpcProgram(Protocol.TCP, 100003, "portmapper"),
+        EphemeralPorts(Protocol.TCP),
+    ],
+)
+def test_another_program_is_another_one(other: object) -> None:
+    one = RpcProgram(Protocol.TCP, 100000, "portmapper")
+    assert one != other
+    assert not one == other  # noqa: SIM201 what a tuple would say by itself
+    assert len({one, other}) == 2
+
+
+def test_rules_that_differ_in_anything_are_others() -> None:
+    """As few as two of them are told apart by each of their parts."""
+    texts = ["optional * 22/tcp", "required * 22/tcp", "optional lo 22/tcp", "optional * 22/udp"]
+    texts += ["optional * nfs/tcp", "optional * ephemeral/tcp", "optional * 22/tcp@sshd"]
+    rules = [rule(text)._replace(source="a:1") for text in texts]
+    assert len(set(rules)) == len(rules)
+    assert len({*rules, *(each._replace(source="b:1") for each in rules)}) == 2 * len(rules)

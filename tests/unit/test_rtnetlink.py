@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from check_portcheck import netlink, rtnetlink
-from check_portcheck.rtnetlink import Address, Link
+from check_portcheck.kernel import netlink, rtnetlink
+from check_portcheck.kernel.rtnetlink import Address, Link
 
 LOCAL, ADDRESS, LABEL, FLAGS = 2, 1, 3, 8
 TENTATIVE, OPTIMISTIC, FAILED, PERMANENT = 0x40, 0x04, 0x08, 0x80
@@ -79,6 +79,19 @@ def test_a_device(payload: bytes, link: Link) -> None:
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fec0::7"))),
             Address(2, "fec0::7", link_local=False, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fe7f::7"))),
+            Address(2, "fe7f::7", link_local=False, label=None, usable=True),
+        ),
+        (
+            address_bytes(socket.AF_INET6, 2, (ADDRESS, six("ff80::7"))),
+            Address(2, "ff80::7", link_local=False, label=None, usable=True),
+        ),
+        (
+            # The bits of fe80::/10, but IPv4.
+            address_bytes(socket.AF_INET, 2, (ADDRESS, four("254.128.0.7"))),
+            Address(2, "254.128.0.7", link_local=False, label=None, usable=True),
         ),
     ],
 )

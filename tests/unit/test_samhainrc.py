@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.samhainrc import Line, lines
+from check_portcheck.config.samhainrc import Line, lines
 
 KEYS = {"portcheckudp": "PortCheckUDP", "portcheckskip": "PortCheckSkip"}
 
@@ -58,6 +58,22 @@ UDP_OFF = "portcheckudp", "no"
             "@fi\n[PortCheck]\nPortCheckUDP=no",
             [Line(11, *UDP_OFF)],
             id="closed-conditional-blocks-of-other-sections",
+        ),
+        pytest.param(
+            "@if file_exists /etc/x\n[Misc]\n@else\n[Log]\n@end\n[PortCheck]\nPortCheckUDP=no",
+            [Line(7, *UDP_OFF)],
+            id="other-sections-in-a-block",
+        ),
+        pytest.param(
+            "[PortCheck]\nPortCheckUDP=no\n#[EOF]\n;-----BEGIN PGP SIGNATURE-----\n"
+            "PortCheckSkip=1/tcp",
+            [Line(2, *UDP_OFF), Line(5, "portcheckskip", "1/tcp")],
+            id="end-marks-in-comments",
+        ),
+        pytest.param(
+            "[PortCheck]\n[Misc]\n@x\n@y\n@end\n@fi\n[EOF]\n[PortCheck]\njunk",
+            [],
+            id="end-mark-after-nested-blocks",
         ),
         pytest.param(
             "@end\n[Misc]\n@else\n[PortCheck]\nPortCheckUDP=no",
@@ -177,6 +193,16 @@ CONDITIONAL = "conditional blocks cannot stand in [PortCheck]"
             "[PortChecks]\nPortCheckUDP=no",
             [Line(1, error="'[PortChecks]' is not [PortCheck]"), Line(2, *UDP_OFF)],
             id="heading-that-samhain-would-accept",
+        ),
+        pytest.param(
+            "[PortChec]\nPortCheckUDP=no\n[PortCheck]",
+            [Line(2, *UDP_OFF, "PortCheckUDP stands outside the section [PortCheck]")],
+            id="heading-of-another-section",
+        ),
+        pytest.param(
+            "[PortCheck\nPortCheckUDP=no",
+            [Line(1, error="'[PortCheck' is not [PortCheck]"), Line(2, *UDP_OFF)],
+            id="heading-without-an-end",
         ),
         pytest.param(
             "[PortCheck] # ports\nPortCheckUDP=no",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck import netlink, sockdiag
+from check_portcheck.kernel import netlink, sockdiag
 from check_portcheck.model import Protocol, Socket
 
 V6ONLY = 11
@@ -150,3 +150,36 @@ def test_a_lookup_asks_as_a_client_that_nothing_is_connected_to(
         + struct.pack("=I", 2)
         + b"\xff" * 8
     )
+
+
+def answer(kind: int, content: bytes, *, sequence: int = 443) -> bytes:
+    """A netlink message in answer to a lookup."""
+    return struct.pack("=IHHII", 16 + len(content), kind, 0, sequence, 0) + content
+
+
+NOT_FOUND = struct.pack("=i", -errno.ENOENT)
+ROW, ERROR = 20, 2
+
+
+def test_a_lookup_brings_a_socket_or_none() -> None:
+    assert sockdiag.found(answer(ROW, row_bytes("127.0.0.1", 443)), 443) is True
+    assert sockdiag.found(answer(ERROR, NOT_FOUND + bytes(16)), 443) is False
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"",
+        answer(ROW, b""),
+        answer(ROW, row_bytes("127.0.0.1", 443), sequence=444),
+        answer(ERROR, NOT_FOUND, sequence=444),
+        answer(ERROR, struct.pack("=i", -errno.EINVAL)),
+        answer(ERROR, struct.pack("=i", errno.ENOENT)),
+        answer(ERROR, NOT_FOUND[:3]),
+        answer(3, bytes(4)),
+    ],
+)
+def test_what_is_no_answer_to_a_lookup_is_refused(other: bytes) -> None:
+    with pytest.raises(OSError, match="unexpected answer to a lookup") as caught:
+        sockdiag.found(other, 443)
+    assert caught.value.errno == errno.EBADMSG

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
@@ -11,20 +10,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from check_portcheck import statefile
-from check_portcheck.history import Memory
-from check_portcheck.statefile import StateFileError
+from check_portcheck.memory import statefile
+from check_portcheck.memory.history import Memory
+from check_portcheck.memory.statefile import StateFileError
 
 MEMORY = Memory(
     taken=1_700_000_000.5,
     settings="abc",
     output="PORTCHECK OK - größer\nopen: 192.0.2.7:22/tcp\n",
     code=2,
-    since={"unexpected 192.0.2.7:22/tcp": 1_600_000_000.25},
-    open={"192.0.2.7:22/tcp": [], "[2001:db8::7]:2049/udp": ["nfs", "RPC_100075"]},
+    since={"192.0.2.7 [2001:db8::7]": {"unexpected 22/tcp": 1_600_000_000.25}},
+    open={
+        "192.0.2.7 [2001:db8::7]": {"22/tcp": []},
+        "[2001:db8::7]": {"2049/udp": ["nfs", "RPC_100075"]},
+    },
     resume=17,
 )
-VALUES: dict[str, Any] = {"version": 1, **dataclasses.asdict(MEMORY)}
+VALUES: dict[str, Any] = {"version": 2, **MEMORY._asdict()}
 
 
 @pytest.fixture(name="path")
@@ -62,9 +64,12 @@ def test_what_is_written_is_read(path: Path) -> None:
         settings=st.text(),
         output=st.text(),
         code=st.integers(0, 3),
-        since=st.dictionaries(st.text(), st.floats(0, 2e9)),
+        since=st.dictionaries(st.text(), st.dictionaries(st.text(), st.floats(0, 2e9))),
         open=st.dictionaries(
-            st.from_regex(r"\S{1,20}:[0-9]{1,5}/(tcp|udp)", fullmatch=True), st.lists(st.text())
+            st.text(),
+            st.dictionaries(
+                st.from_regex(r"[0-9]{1,5}/(tcp|udp)", fullmatch=True), st.lists(st.text())
+            ),
         ),
         resume=st.integers(0, 2**40),
     )
@@ -72,6 +77,12 @@ def test_what_is_written_is_read(path: Path) -> None:
 def test_whatever_is_written_is_read(path: Path, memory: Memory) -> None:
     statefile.write(str(path), memory)
     assert statefile.read(str(path)) == memory
+
+
+def test_what_knows_nothing_yet_is_written_and_read(path: Path) -> None:
+    empty = Memory(MEMORY.taken, "abc", "", 0)
+    statefile.write(str(path), empty)
+    assert statefile.read(str(path)) == empty
 
 
 def test_no_file_is_no_memory(path: Path) -> None:
@@ -98,16 +109,21 @@ def test_no_file_is_no_memory(path: Path) -> None:
         *(json.dumps(VALUES | {name: None}) for name in VALUES),
         *(json.dumps(VALUES | {name: [[]]}) for name in VALUES),
         *(json.dumps(VALUES | {"code": code}) for code in (-1, 4, 0.5, "0")),
-        *(json.dumps(VALUES | {"version": version}) for version in (0, 2, "1")),
+        *(json.dumps(VALUES | {"version": version}) for version in (0, 1, 3, "2")),
         *(
-            json.dumps(VALUES | {"since": {"x": when}})
+            json.dumps(VALUES | {"since": {"x": {"missing 1/tcp": when}}})
             for when in (-1, 1e300, float("nan"), float("inf"), "now", None)
         ),
+        *(json.dumps(VALUES | {"since": {"x": of}}) for of in (None, 5.0, [5.0])),
         *(
-            json.dumps(VALUES | {"open": {place: []}})
-            for place in ("", "x", "x:1", ":1/tcp", "x:/tcp", "x:1/sctp", "x:-1/tcp", "x:1/tcp\n")
+            json.dumps(VALUES | {"open": {"x": {port: []}}})
+            for port in ("", "x", "1", "/tcp", "x/tcp", "x:1/tcp", "1/sctp", "-1/tcp", "1/tcp\n")
         ),
-        *(json.dumps(VALUES | {"open": {"x:1/tcp": of}}) for of in (None, "nfs", {"nfs": 1}, [1])),
+        *(json.dumps(VALUES | {"open": {"x": ports}}) for ports in (None, "1/tcp", ["1/tcp"])),
+        *(
+            json.dumps(VALUES | {"open": {"x": {"1/tcp": of}}})
+            for of in (None, "nfs", {"nfs": 1}, [1])
+        ),
         '{"version": ' + "9" * 10_000 + "}",
     ],
 )
@@ -175,7 +191,7 @@ def test_the_file_is_replaced_and_not_written_over(path: Path) -> None:
     finally:
         os.umask(umask)
     with path.open() as reader:
-        statefile.write(str(path), dataclasses.replace(MEMORY, code=3))
+        statefile.write(str(path), MEMORY._replace(code=3))
         assert json.load(reader)["code"] == 2
     assert path.stat().st_mode == stat.S_IFREG | 0o600
     assert entries(path.parent) == ["state"]
@@ -191,12 +207,12 @@ def test_a_link_is_replaced_and_its_target_left_alone(path: Path) -> None:
 
 def test_what_cannot_be_written_says_why_and_leaves_nothing(path: Path) -> None:
     path.mkdir()
-    for place, reason in (
+    for target, reason in (
         (path, "Is a directory"),
         (path / "below/state", "No such file or directory"),
         (path / ("n" * 300), "File name too long"),
     ):
         with pytest.raises(StateFileError, match=f"^cannot be written: {reason}$"):
-            statefile.write(str(place), MEMORY)
+            statefile.write(str(target), MEMORY)
     assert entries(path.parent) == ["state"]
     assert entries(path) == []

@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check_portcheck.model import Method, Severity
-from check_portcheck.values import (
+from check_portcheck.config.values import (
     TokenError,
     absolute_path,
     boolean,
     interval,
     level,
     member,
-    negation,
     quoted,
     seconds,
     time_limit,
     whole,
 )
+from check_portcheck.model import Method, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +31,6 @@ method = partial(member, Method)
     [
         *((boolean, text, True) for text in ("yes", "y", "true", "t", "1", "on", "YES", "On")),
         *((boolean, text, False) for text in ("no", "n", "false", "f", "0", "off", "No", "OFF")),
-        (negation, "yes", False),
-        (negation, "off", True),
         *((level, severity.value, severity) for severity in Severity),
         (level, "WARN", Severity.WARN),
         (level, "war", Severity.WARN),
@@ -50,7 +47,9 @@ method = partial(member, Method)
         (seconds, "0.000001", 1e-06),
         (seconds, "999999999", 999999999.0),
         (time_limit, "0.1", 0.1),
+        (time_limit, "86400", 86400.0),
         (interval, "1", 1),
+        (interval, "999999999", 10**9 - 1),
         (method, "table", Method.TABLE),
         (method, "Full", Method.FULL),
         (absolute_path, "/var/lib/portcheck.json", "/var/lib/portcheck.json"),
@@ -66,7 +65,7 @@ def test_value_is_read(read: Callable[[str], object], text: str, value: object) 
         (boolean, "maybe", "'maybe' is neither yes nor no"),
         (boolean, "yes no", "'yes no' is neither yes nor no"),
         (boolean, "01", "'01' is neither yes nor no"),
-        (negation, "", "'' is neither yes nor no"),
+        (boolean, "", "'' is neither yes nor no"),
         *(
             (
                 level,
@@ -78,6 +77,11 @@ def test_value_is_read(read: Callable[[str], object], text: str, value: object) 
         (port, "65536", "'65536' is above 65535"),
         (port, "9" * 5000, f"'{'9' * 37}...' is above 65535"),
         (port, "022", "'022' begins with 0 like an octal number: write 22"),
+        (
+            port,
+            "0" * 9 + "12345678901",
+            "'00000000012345678901' begins with 0 like an octal number: write 1234567890",
+        ),
         (port, "00", "'00' begins with 0 like an octal number: write 0"),
         (port, "+22", "'+22' is no whole number"),
         (port, "-1", "'-1' is no whole number"),
@@ -97,8 +101,12 @@ def test_value_is_read(read: Callable[[str], object], text: str, value: object) 
         (seconds, "1000000000", "'1000000000' is no number of seconds"),
         (seconds, "5s", "'5s' is no number of seconds"),
         (time_limit, "0.0", "'0.0' leaves no time at all"),
+        (time_limit, "86400.000001", "'86400.000001' is longer than a day"),
+        (time_limit, "999999999", "'999999999' is longer than a day"),
+        (time_limit, "-1", "'-1' is no number of seconds"),
         (interval, "0", "'0' is no interval"),
         (interval, "1.5", "'1.5' is no whole number"),
+        (interval, "1000000000", "'1000000000' is above 999999999"),
         (method, "nmap", "'nmap' is not one of table, probe, full"),
         (absolute_path, "state.json", "'state.json' is no absolute path"),
     ],

@@ -1,36 +1,45 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.judgement import Finding, FindingKind, Judged
-from check_portcheck.model import Owner, Process
-from check_portcheck.wording import (
+from check_portcheck.model import Owner, Process, Unseen
+from check_portcheck.policy.verdict import Finding, FindingKind, Judged
+from check_portcheck.report.wording import (
+    Wording,
     clean,
-    finding_text,
     folded,
-    judged_text,
+    number_of,
     owner_text,
-    port_name,
-    service_text,
+    reason_lines,
+    rule_text,
     short,
 )
-from unit.samples import ALIAS, HERE, LOOPBACK, SIX, item, names, owned, port, rule, service
+from unit.samples import (
+    ALIAS,
+    HERE,
+    LOOPBACK,
+    NAMES,
+    SIX,
+    Seen,
+    item,
+    owned,
+    port,
+    report,
+    rule,
+    service,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from check_portcheck.model import OpenService
-    from check_portcheck.names import Names
+WORDING = Wording(report(), NAMES)
+"""The words where nothing is known but names."""
 
 
-@pytest.fixture(name="known")
-def known_fixture(tmp_path: Path) -> Names:
-    return names(tmp_path)
+def wording(of: Seen) -> Wording:
+    """The words for what a report shows of a service."""
+    return Wording(report(of), NAMES)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,11 @@ def test_short_text_has_its_length(text: str, longest: int) -> None:
     assert cut == clean(text) or (cut.endswith("...") and clean(text).startswith(cut[:-3]))
 
 
+def test_short_text_is_kept_up_to_its_length() -> None:
+    assert short("x" * 120) == "x" * 120
+    assert short("x" * 121) == "x" * 117 + "..."
+
+
 @pytest.mark.parametrize(
     ("found", "name"),
     [
@@ -76,8 +90,8 @@ def test_short_text_has_its_length(text: str, longest: int) -> None:
         (service("2049/tcp", rpc=("nfs", "mountd")), "nfs/mountd"),
     ],
 )
-def test_the_name_of_a_service(known: Names, found: OpenService, name: str | None) -> None:
-    assert port_name(found.port, found, known) == name
+def test_the_name_of_a_service(found: Seen, name: str | None) -> None:
+    assert wording(found).service_name(found.service) == name
 
 
 @pytest.mark.parametrize(
@@ -85,10 +99,13 @@ def test_the_name_of_a_service(known: Names, found: OpenService, name: str | Non
     [
         (Owner(), ""),
         (Owner("www-data"), " user www-data"),
-        (Owner("www-data", unseen="not root"), " user www-data"),
+        (Owner("www-data", unseen=Unseen.NOT_ROOT), " user www-data"),
         (Owner("root", kernel=True), " kernel"),
         (owned("sshd"), " sshd[4711] user root"),
+        (owned("nginx", "nginx"), " nginx[4711] and 1 more user root"),
         (owned("nginx", "nginx", "nginx"), " nginx[4711] and 2 more user root"),
+        (owned("x" * 40), f" {'x' * 40}[4711] user root"),
+        (owned("x" * 41), f" {'x' * 37}...[4711] user root"),
         (Owner("root", (Process(7, "a b|c\n", None),)), " a b?c?[7]"),
         (Owner("0", (Process(7, "x" * 99, None, user="u" * 999),)), None),
     ],
@@ -121,10 +138,11 @@ def test_an_interpreter_is_named_with_its_script() -> None:
         (service("2049/tcp", rpc=("nfs",), owners=(Owner(kernel=True),)), "2049/tcp (nfs) kernel"),
     ],
 )
-def test_a_service(known: Names, found: OpenService, text: str) -> None:
-    assert service_text(found, known) == text
+def test_a_service(found: Seen, text: str) -> None:
+    assert wording(found).service(found.service) == text
 
 
+SSH = service("22/tcp")
 REQUIRED = rule("required * 22/tcp")
 
 
@@ -132,29 +150,39 @@ REQUIRED = rule("required * 22/tcp")
     ("finding", "text"),
     [
         (
-            Finding(FindingKind.UNEXPECTED, HERE, item("22/tcp"), service("22/tcp")),
+            Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), SSH.service),
             "22/tcp (maybe_ssh)",
         ),
         (
-            Finding(FindingKind.UNEXPECTED, HERE, item("22/tcp"), service("22/tcp"), None, "a|b"),
+            Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), SSH.service, None, "a|b"),
             "22/tcp (maybe_ssh): a?b",
         ),
         (
-            Finding(FindingKind.MISSING, HERE, item("22/tcp"), None, REQUIRED),
+            Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), None, None, "x" * 200),
+            f"22/tcp (maybe_ssh): {'x' * 200}",
+        ),
+        (
+            Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), None, None, "x" * 201),
+            f"22/tcp (maybe_ssh): {'x' * 197}...",
+        ),
+        (
+            Finding(FindingKind.MISSING, (HERE,), item("22/tcp"), None, REQUIRED),
             "22/tcp (maybe_ssh), required by required * 22/tcp",
         ),
         (
-            Finding(FindingKind.MISSING, HERE, item("nfs/tcp"), None, REQUIRED, "not registered"),
+            Finding(
+                FindingKind.MISSING, (HERE,), item("nfs/tcp"), None, REQUIRED, "not registered"
+            ),
             "nfs/tcp: not registered, required by required * 22/tcp",
         ),
         (
-            Finding(FindingKind.UNVERIFIED, HERE, item("1-9/tcp"), None, None, "unanswered"),
+            Finding(FindingKind.UNVERIFIED, (HERE,), item("1-9/tcp"), None, None, "unanswered"),
             "1-9/tcp: unanswered",
         ),
     ],
 )
-def test_a_finding(known: Names, finding: Finding, text: str) -> None:
-    assert finding_text(finding, known) == text
+def test_a_finding(finding: Finding, text: str) -> None:
+    assert WORDING.finding(finding) == text
 
 
 @pytest.mark.parametrize(
@@ -165,18 +193,17 @@ def test_a_finding(known: Names, finding: Finding, text: str) -> None:
         ("ignore * 22/tcp", "ignored"),
     ],
 )
-def test_a_service_that_a_rule_allows(known: Names, text: str, kind: str) -> None:
-    judged = Judged(service("22/tcp"), rule(text))
-    assert judged_text(judged, known) == f"22/tcp (maybe_ssh), {kind} by {text}"
+def test_a_service_that_a_rule_allows(text: str, kind: str) -> None:
+    judged = Judged(SSH.service, rule(text))
+    assert WORDING.judged(judged) == f"22/tcp (maybe_ssh), {kind} by {text}"
 
 
 def test_entries_that_differ_in_the_interface_are_one() -> None:
     entries = [
-        (HERE, "80/tcp"),
-        (HERE, "22/tcp"),
-        (LOOPBACK, "80/tcp"),
-        (SIX, "80/tcp"),
-        (ALIAS, "80/tcp"),
+        ([HERE], "80/tcp"),
+        ([HERE], "22/tcp"),
+        ([LOOPBACK, SIX], "80/tcp"),
+        ([ALIAS], "80/tcp"),
     ]
     assert folded(entries, 4) == [
         "{192.0.2.7,127.0.0.1,[2001:db8::7],192.0.2.8}:80/tcp",
@@ -186,5 +213,42 @@ def test_entries_that_differ_in_the_interface_are_one() -> None:
     assert folded([], 2) == []
 
 
-def test_a_port_is_not_named_for_another_protocol(known: Names) -> None:
-    assert port_name(port("8080/udp"), None, known) is None
+def test_a_port_is_not_named_for_another_protocol() -> None:
+    assert WORDING.port_name(port("8080/udp")) is None
+
+
+def test_the_only_interface_has_no_braces_and_a_single_one_more_is_counted() -> None:
+    assert folded([([HERE, LOOPBACK], "80/tcp")], 1) == ["{192.0.2.7,1 more}:80/tcp"]
+    assert folded([([HERE, LOOPBACK], "80/tcp")], 2) == ["{192.0.2.7,127.0.0.1}:80/tcp"]
+    assert folded([(["eth0|\n"], "80/tcp")], 2) == ["eth0??:80/tcp"]
+
+
+def test_a_rule_with_its_source() -> None:
+    assert rule_text(rule("optional * 22/tcp@sshd")) == "*:22/tcp@sshd, optional * 22/tcp@sshd"
+    assert rule_text(REQUIRED._replace(source="a|b:7")) == "*:22/tcp, a?b:7"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 ports"), (1, "1 port"), (2, "2 ports"), (1000, "1000 ports")]
+)
+def test_a_number_of_things(count: int, text: str) -> None:
+    assert number_of(count, "port") == text
+
+
+def test_a_number_of_what_has_another_plural() -> None:
+    assert number_of(1, "address", "addresses") == "1 address"
+    assert number_of(2, "address", "addresses") == "2 addresses"
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines"),
+    [
+        ("", ["no reason given"]),
+        ("one", ["one"]),
+        ("one|\ntwo\x07\nthree", ["one?", "two?", "three"]),
+        ("0123456789abcde", ["0123456789abcde"]),
+        ("0123456789abcdef\nb", ["0123456789ab...", "0123456789abcdef", "b"]),
+    ],
+)
+def test_the_lines_of_a_reason(reason: str, lines: list[str]) -> None:
+    assert reason_lines(reason, 15) == lines

@@ -1,0 +1,1 @@
+"""Files and command line to settings. Pure: texts in, settings out."""

@@ -1,0 +1,107 @@
+"""What the kernel tells of a process, and of the user that it runs as."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from check_portcheck.kernel import cgroups
+from check_portcheck.model import Process, Unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST_NAME = 255
+_LONGEST_COMMAND = 1000
+_LONGEST_ARGUMENT = 250
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Inode of the machine's own pid namespace (PROC_PID_INIT_INO, linux/proc_ns.h)."""
+
+
+def details(pid: int) -> Process | None:
+    """The details of a process, None when it has ended.
+
+    Raises PermissionError where they may not be read; refused() says why.
+    """
+    import psutil  # 20 ms that only a run with owners pays
+
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            # A process whose first thread has ended counts as a zombie: no command line is left.
+            zombie = process.status() == psutil.STATUS_ZOMBIE
+            return Process(
+                pid=pid,
+                name=process.name()[:_LONGEST_NAME],
+                executable=_executable(pid),
+                command=() if zombie else bounded(process.cmdline()),
+                user=user(process.uids().effective),
+                started=process.create_time(),
+                unit=_unit(pid),
+            )
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.AccessDenied as denied:
+        raise PermissionError(str(denied)) from denied
+
+
+def refused() -> Unseen:
+    """Why this process may not look at another."""
+    return Unseen.DENIED if os.geteuid() == 0 else Unseen.NOT_ROOT
+
+
+def are_all_visible() -> bool:
+    """Whether the processes that we are shown are all there are, not those of a container."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except FileNotFoundError:  # a kernel without pid namespaces, or another namespace's /proc
+        return False
+
+
+@cache
+def user(uid: int | None) -> str | None:
+    """Name of a user, the number where it has none."""
+    if uid is None:
+        return None
+    try:
+        # Not /etc/passwd alone: systemd's dynamic users and those of a directory have names that
+        # a policy may use. Local users are found without asking the directory (nsswitch.conf).
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def bounded(arguments: Iterable[str]) -> tuple[str, ...]:
+    """The start of a command line, which its process may make megabytes long.
+
+    No argument, such as a class path, takes all the room.
+    """
+    kept: list[str] = []
+    room = _LONGEST_COMMAND
+    for argument in arguments:
+        if room <= 0:
+            break
+        kept.append(argument[: min(_LONGEST_ARGUMENT, room)])
+        room -= len(kept[-1]) + 1
+    return tuple(kept)
+
+
+def _executable(pid: int) -> str | None:
+    """The program file by the kernel's word: psutil takes the command line's where that fails."""
+    try:
+        path = str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:  # ended; not ours; longer than the kernel can write (ENAMETOOLONG)
+        return None
+    # The file was replaced, by an upgrade for instance (proc(5)).
+    return path.removesuffix(" (deleted)")
+
+
+def _unit(pid: int) -> str | None:
+    """The systemd unit or container of a process."""
+    try:
+        return cgroups.unit(os.fsdecode(Path(f"/proc/{pid}/cgroup").read_bytes()))
+    except OSError:  # ended; no cgroups; longer than the kernel can write (ENAMETOOLONG)
+        return None

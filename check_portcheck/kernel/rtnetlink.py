@@ -1,0 +1,110 @@
+"""The kernel's devices, addresses and local routes as bytes (linux/rtnetlink.h, rtnetlink(7)).
+
+Bytes in, objects out; no socket is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from typing import NamedTuple
+
+from check_portcheck.kernel import netlink
+
+# linux/rtnetlink.h
+RTM_GETLINK = 18
+RTM_GETADDR = 22
+RTM_GETROUTE = 26
+
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_IFLA_IFNAME = 3
+_IFF_UP = 0x1
+_IFF_LOOPBACK = 0x8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_OPTIMISTIC = 0x08, 0x40, 0x04
+_RTA_DST = 1
+_RTN_LOCAL = 2
+
+LINKS_REQUEST = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+ADDRESSES_REQUEST = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+
+
+class Link(NamedTuple):
+    """A network device."""
+
+    ifindex: int
+    name: str
+    up: bool
+    loopback: bool
+
+
+class Address(NamedTuple):
+    """An address of a device."""
+
+    ifindex: int
+    """The kernel's index of the device."""
+    address: str
+    """Without scope."""
+    link_local: bool
+    """An IPv6 address that means something only together with its device."""
+    label: str | None
+    """The label of an IPv4 address, ``eth0`` or ``eth0:1``."""
+    usable: bool
+    """False while duplicate address detection has not finished, or has failed (RFC 4862, 5.4)."""
+
+
+def link(payload: bytes) -> Link:
+    """The device of one RTM_NEWLINK message."""
+    _, _, ifindex, flags, _ = _LINK.unpack_from(payload)
+    name = netlink.attributes(payload[_LINK.size :])[_IFLA_IFNAME]
+    return Link(ifindex, _text(name), bool(flags & _IFF_UP), bool(flags & _IFF_LOOPBACK))
+
+
+def address(payload: bytes) -> Address | None:
+    """The address of one RTM_NEWADDR message, None for a family other than IPv4 and IPv6."""
+    family, _, flags, _, ifindex = _ADDRESS.unpack_from(payload)
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    attributes = netlink.attributes(payload[_ADDRESS.size :])
+    # On a point-to-point link IFA_ADDRESS is the peer, IFA_LOCAL this machine (if_addr.h).
+    packed = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
+    label = attributes.get(_IFA_LABEL)
+    if _IFA_FLAGS in attributes:
+        flags = int.from_bytes(attributes[_IFA_FLAGS], sys.byteorder)
+    return Address(
+        ifindex=ifindex,
+        address=socket.inet_ntop(family, packed),
+        link_local=_link_local(packed),
+        label=_text(label) if label else None,
+        usable=_usable(flags),
+    )
+
+
+def route_request(family: int, packed: bytes) -> bytes:
+    """The body that asks how a packet to an address would go."""
+    bits = len(packed) * 8
+    return _ROUTE.pack(family, bits, 0, 0, 0, 0, 0, 0, 0) + netlink.attribute(_RTA_DST, packed)
+
+
+def is_local(payload: bytes) -> bool:
+    """Whether the route of one RTM_NEWROUTE message ends on this machine."""
+    return bool(_ROUTE.unpack_from(payload)[7] == _RTN_LOCAL)
+
+
+def _link_local(packed: bytes) -> bool:
+    """Whether an address is within fe80::/10 (RFC 4291, 2.4)."""
+    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+
+
+def _usable(flags: int) -> bool:
+    """Whether nothing says that another host may have the address too."""
+    tentative = flags & _IFA_F_TENTATIVE and not flags & _IFA_F_OPTIMISTIC
+    return not (tentative or flags & _IFA_F_DADFAILED)
+
+
+def _text(value: bytes) -> str:
+    return os.fsdecode(value.rstrip(b"\0"))

@@ -1,0 +1,217 @@
+"""What the kernel's socket table lists, and which of its sockets answer on an interface."""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from itertools import groupby, product
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from check_portcheck.kernel import netlink, sockdiag
+from check_portcheck.model import (
+    V4_MAPPED,
+    Evidence,
+    Interface,
+    OpenService,
+    Port,
+    Protocol,
+    ScanError,
+    Socket,
+    Span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    _Binding = tuple[str, bool, int]
+    """Bound address, V6ONLY and device: what decides where a socket answers."""
+    _Group = tuple[tuple[Interface, ...], tuple[Socket, ...]]
+
+_NETLINK_SOCK_DIAG = 4
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_LOOKUP_BATCH = 128
+"""Lookups sent at once: their answers stay far below the receive buffer (net.core.rmem_default)."""
+_LOCAL_PORT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
+_DEFAULT_PORT_RANGE = Span(32768, 60999)
+"""What the kernel starts with (ip-sysctl)."""
+_ANY_IPV4 = bytes(4)
+_ANY_IPV6 = bytes(16)
+
+
+class SocketTableError(ScanError):
+    """The socket table could not be read, by netlink or otherwise."""
+
+
+def read() -> tuple[Socket, ...]:
+    """Every TCP listener and every unconnected UDP socket of this network namespace."""
+    try:
+        return _by_netlink()
+    except OSError as refused:
+        return _by_psutil(refused)
+
+
+def open_services(table: Sequence[Socket], interfaces: Sequence[Interface]) -> list[OpenService]:
+    """The ports at which sockets of *table* answer on *interfaces*, by protocol and number.
+
+    A port comes once for each group of interfaces on which the very same sockets answer. Within it
+    the sockets are in the order of the table, the interfaces in the order given.
+    """
+    reach = _Reach(interfaces)
+    services: list[OpenService] = []
+    # The sort is stable: the sockets of a port stay in the order of the table.
+    ordered = sorted(sorted(table, key=attrgetter("port")), key=attrgetter("protocol"))
+    for port, rows in groupby(ordered, attrgetter("protocol", "port")):
+        for where, sockets in _groups(tuple(rows), reach):
+            services.append(OpenService(Port(*port), where, Evidence.TABLE, sockets))
+    return services
+
+
+def lookup(interface: Interface, protocol: Protocol, ports: Sequence[int]) -> list[int]:
+    """Those of *ports* at which the kernel's receive lookup finds a socket; sends no packet.
+
+    Raises OSError where the kernel does not offer it.
+    """
+    requests = sockdiag.LookupRequests(
+        protocol, interface.family, interface.packed, interface.ifindex
+    )
+    found: list[int] = []
+    with netlink.connect(_NETLINK_SOCK_DIAG) as connection:
+        # Without it a refusal quotes the whole request (netlink(7)).
+        connection.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        for start in range(0, len(ports), _LOOKUP_BATCH):
+            batch = ports[start : start + _LOOKUP_BATCH]
+            connection.send(b"".join([requests.message(port) for port in batch]))
+            found += [port for port in batch if sockdiag.found(connection.recv(4096), port)]
+    return found
+
+
+def ephemeral_ports() -> Span:
+    """The range from which the kernel gives ports to clients."""
+    try:
+        with open(_LOCAL_PORT_RANGE, encoding="utf-8") as file:
+            first, last = file.read().split()
+        return Span(int(first), int(last))
+    except (OSError, ValueError):
+        return _DEFAULT_PORT_RANGE
+
+
+class _Reach:
+    """On which interfaces sockets answer, by position in the list of interfaces.
+
+    Sockets come by the ten thousand and are bound in a few ways: what the way alone decides is
+    worked out once for each, and equal groups of interfaces are one object.
+    """
+
+    __slots__ = ("_by_address", "_by_binding", "_groups", "_interfaces")
+
+    def __init__(self, interfaces: Sequence[Interface]) -> None:
+        self._interfaces = interfaces
+        self._by_address: defaultdict[tuple[bytes, bool], list[int]] = defaultdict(list)
+        for position, interface in enumerate(interfaces):
+            for bound in _bound_there(interface):
+                self._by_address[bound].append(position)
+        self._by_binding: dict[_Binding, tuple[int, ...]] = {}
+        self._groups: dict[tuple[int, ...], tuple[Interface, ...]] = {}
+
+    def of(self, row: Socket) -> tuple[int, ...]:
+        """The positions of the interfaces on which a socket answers, ascending."""
+        binding = (row.address, row.v6only, row.device)
+        found = self._by_binding.get(binding)
+        if found is None:
+            found = self._by_binding[binding] = tuple(self._reached(binding))
+        return found
+
+    def interfaces(self, positions: tuple[int, ...]) -> tuple[Interface, ...]:
+        """The interfaces at some positions."""
+        found = self._groups.get(positions)
+        if found is None:
+            found = self._groups[positions] = tuple(self._interfaces[each] for each in positions)
+        return found
+
+    def _reached(self, binding: _Binding) -> Iterator[int]:
+        address, v6only, device = binding
+        for position in self._by_address.get((_packed(address), v6only), ()):
+            # A packet to an own address arrives, for the lookup, on the device that has the
+            # address, although it travels over lo (orig_oif in net/ipv4/route.c, ip6_rcv_core).
+            if device in (0, self._interfaces[position].ifindex):
+                yield position
+
+
+def _groups(rows: tuple[Socket, ...], reach: _Reach) -> Iterator[_Group]:
+    """The groups of interfaces on which the same of one port's sockets answer, and these."""
+    if len(rows) > 1:
+        yield from _alike(rows, reach)
+    elif positions := reach.of(rows[0]):  # as at nearly every port
+        yield reach.interfaces(positions), rows
+
+
+def _alike(rows: tuple[Socket, ...], reach: _Reach) -> Iterator[_Group]:
+    answering: defaultdict[int, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        for position in reach.of(row):
+            answering[position].append(index)
+    alike: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position in sorted(answering):
+        alike[tuple(answering[position])].append(position)
+    for indices, positions in alike.items():
+        yield reach.interfaces(tuple(positions)), tuple([rows[index] for index in indices])
+
+
+def _bound_there(interface: Interface) -> Iterator[tuple[bytes, bool]]:
+    """Where sockets are bound that answer on an interface: address, and whether V6ONLY is set."""
+    own = interface.packed
+    if interface.family == socket.AF_INET6:
+        yield from product((own, _ANY_IPV6), (False, True))
+    else:
+        yield from product((own, V4_MAPPED + own), (False, True))
+        yield from product((_ANY_IPV4, V4_MAPPED + _ANY_IPV4, _ANY_IPV6), (False,))
+
+
+def _by_netlink() -> tuple[Socket, ...]:
+    rows: list[Socket] = []
+    with netlink.connect(_NETLINK_SOCK_DIAG) as connection:
+        for protocol in Protocol:
+            for family in (socket.AF_INET, socket.AF_INET6):
+                request = sockdiag.dump_request(protocol, family)
+                payloads = netlink.dump(connection, sockdiag.SOCK_DIAG_BY_FAMILY, request)
+                rows += [sockdiag.row(protocol, payload) for payload in payloads]
+    return tuple(rows)
+
+
+def _by_psutil(refused: OSError) -> tuple[Socket, ...]:
+    """The table from /proc/net, which knows neither V6ONLY, devices, users nor inodes.
+
+    Where netlink is not to be had: gVisor, old container sandboxes.
+    """
+    import psutil  # 20 ms that only this fallback pays
+
+    v6only = _bindv6only()
+    try:
+        connections = psutil.net_connections("inet")
+    except (OSError, RuntimeError, psutil.Error) as unreadable:
+        raise SocketTableError(f"netlink: {refused}; /proc/net: {unreadable}") from unreadable
+    rows: list[Socket] = []
+    for row in connections:
+        if row.type == socket.SOCK_STREAM:
+            protocol, serves = Protocol.TCP, row.status == psutil.CONN_LISTEN
+        else:
+            protocol, serves = Protocol.UDP, not row.raddr
+        if serves and row.laddr:
+            address, port = row.laddr
+            rows.append(Socket(protocol, address, port, v6only and address == "::", device=0))
+    return tuple(rows)
+
+
+def _bindv6only() -> bool:
+    """The default of V6ONLY, all that is left to go by without netlink (ip-sysctl)."""
+    try:
+        with open("/proc/sys/net/ipv6/bindv6only", encoding="utf-8") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

@@ -1,0 +1,184 @@
+"""What changed since the last run: since when findings exist, what closed, what moved. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from check_portcheck.model import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from check_portcheck.model import Interface, Report
+    from check_portcheck.names import Names
+    from check_portcheck.policy.verdict import Finding, Verdict
+
+_T = TypeVar("_T")
+
+Ports = Mapping[str, list[str]]
+"""Open ports, ``22/tcp``, each with the names of the RPC programs on it."""
+
+Opened = Mapping[str, Ports]
+"""What was open: by the interfaces, with blanks between them, on which the same ports were."""
+
+
+Since = Mapping[str, Mapping[str, float]]
+"""When findings were first seen, seconds since the epoch: by interfaces as above, then by what is
+wrong there, ``unexpected 22/tcp``."""
+
+
+class Memory(NamedTuple):
+    """What one run leaves to the next."""
+
+    taken: float
+    """When the result was found, seconds since the epoch."""
+    settings: str
+    """Fingerprint of the settings under which it was found."""
+    output: str
+    """The result as it was printed."""
+    code: int
+    """Its exit code."""
+    since: Since = NOTHING
+    open: Opened = NOTHING
+    resume: int = 0
+    """Where the next run should begin to probe."""
+
+
+class Event(NamedTuple):
+    """Something that happened since the last run."""
+
+    what: str
+    """``closed`` or ``moved``."""
+    interfaces: tuple[str, ...]
+    """Where, as reports spell it."""
+    text: str
+    """The port; of what moved to which one, its name and from where."""
+
+
+class History(NamedTuple):
+    """A run's findings and services against those of the last one."""
+
+    since: Since = NOTHING
+    """Empty where nothing is remembered."""
+    events: tuple[Event, ...] = ()
+
+    def first_seen(self, finding: Finding) -> float | None:
+        """When a finding of this run was first seen, None where nothing is remembered."""
+        return self.since.get(_joined(finding.interfaces), NOTHING).get(_what(finding))
+
+
+def compare(
+    memory: Memory | None, report: Report, verdict: Verdict, names: Names, now: float
+) -> History:
+    """What *report* and *verdict*, found at *now*, mean after *memory*."""
+    since = _since(memory.since if memory else NOTHING, verdict, now)
+    return History(since, tuple(_events(memory.open, report, names)) if memory else ())
+
+
+def opened(report: Report, names: Names) -> dict[str, dict[str, list[str]]]:
+    """What is open, in the form in which it is remembered.
+
+    Left out is what has no socket: a later run may have no time to probe it again.
+    """
+    found: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+    with_socket = (service for service in report.services if not service.no_socket)
+    for service in with_socket:
+        for part, programs in report.by_programs(service):
+            where = _joined(part.interfaces)
+            found[where][str(part.port)] = [names.rpc(program) for program in programs]
+    return dict(found)
+
+
+def _since(known: Since, verdict: Verdict, now: float) -> dict[str, dict[str, float]]:
+    """When the findings of a verdict were first seen on any of the interfaces where they are."""
+    before = _by_interface(known)
+    since: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for finding in verdict.findings:
+        what = _what(finding)
+        known_there = (before.get(str(each), NOTHING) for each in finding.interfaces)
+        times = [found[what] for found in known_there if what in found]
+        since[_joined(finding.interfaces)][what] = min(times, default=now)
+    return dict(since)
+
+
+def _what(finding: Finding) -> str:
+    """What makes a finding the same one in the next run, besides where it is."""
+    return f"{finding.kind} {finding.item}"
+
+
+def _joined(interfaces: Iterable[Interface]) -> str:
+    return " ".join(map(str, interfaces))
+
+
+def _events(before: Opened, report: Report, names: Names) -> Iterator[Event]:
+    """RPC programs on another port, then services that are open no more; both still scanned."""
+    ports_before = _by_interface(before)
+    ports_now = _by_interface(opened(report, names))
+    without_socket = _without_socket(report)
+    moved: defaultdict[str, list[str]] = defaultdict(list)
+    closed: defaultdict[str, list[str]] = defaultdict(list)
+    for interface in map(str, report.interfaces):
+        old, new = ports_before.get(interface, {}), ports_now.get(interface, {})
+        moves = dict(_moves(old, new))
+        for text in moves:
+            moved[text].append(interface)
+        accounted = {*new, *without_socket[interface]}.union(*moves.values())
+        for port in old:
+            if port not in accounted and _looked_at(report, interface, port):
+                closed[port].append(interface)
+    yield from (Event("moved", tuple(where), text) for text, where in moved.items())
+    yield from (Event("closed", tuple(where), port) for port, where in closed.items())
+
+
+def _without_socket(report: Report) -> defaultdict[str, list[str]]:
+    """The ports without a socket that are open on each interface."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for service in report.services:
+        if service.no_socket:
+            for interface in service.interfaces:
+                found[str(interface)].append(str(service.port))
+    return found
+
+
+def _moves(before: Ports, now: Ports) -> Iterator[tuple[str, list[str]]]:
+    """The RPC programs that left ports of an interface for others, in words, and those ports."""
+    ports_now = _by_program(now)
+    for (name, protocol), old in _by_program(before).items():
+        new = ports_now.get((name, protocol), [])
+        left, arrived = _without(old, new), _without(new, old)
+        if left and arrived:
+            yield f"{', '.join(arrived)} ({name}), was {', '.join(left)}", left
+
+
+def _without(ports: Iterable[str], others: Collection[str]) -> list[str]:
+    return [port for port in ports if port not in others]
+
+
+def _looked_at(report: Report, interface: str, port: str) -> bool:
+    """Whether the report would have the service of an earlier one if it were open."""
+    number, _, protocol = port.partition("/")
+    return not any(
+        (str(each.interface), each.ports.protocol) == (interface, protocol)
+        and int(number) in each.ports.span
+        for each in report.unanswered
+    )
+
+
+def _by_interface(remembered: Mapping[str, Mapping[str, _T]]) -> dict[str, dict[str, _T]]:
+    """What is remembered of each interface."""
+    found: defaultdict[str, dict[str, _T]] = defaultdict(dict)
+    for interfaces, known in remembered.items():
+        for interface in interfaces.split():
+            found[interface].update(known)
+    return found
+
+
+def _by_program(ports: Ports) -> dict[tuple[str, str], list[str]]:
+    """The ports of each RPC program, by name and protocol."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for port, programs in ports.items():
+        for program in programs:
+            found[program, port.partition("/")[2]].append(port)
+    return found

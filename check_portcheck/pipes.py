@@ -1,0 +1,33 @@
+"""Read what child processes write until they have ended."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from check_portcheck.deadline import Deadline
+
+_LARGEST_PART = 1 << 16
+
+
+def collect(outputs: Mapping[int, bytearray], deadline: Deadline) -> set[int]:
+    """Add to each buffer what comes out of its pipe until all of them are closed at the other end.
+
+    Gives the pipes that were still open at *deadline*.
+    """
+    poll = select.poll()
+    for output in outputs:
+        poll.register(output, select.POLLIN)
+    unfinished = set(outputs)
+    while unfinished and not deadline.passed:
+        for output, _ in poll.poll(deadline.left() * 1000):
+            if part := os.read(output, _LARGEST_PART):
+                outputs[output].extend(part)
+            else:
+                poll.unregister(output)
+                unfinished.discard(output)
+    return unfinished

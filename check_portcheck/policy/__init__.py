@@ -1,0 +1,1 @@
+"""What the administrator wants, and what that makes of a report. Pure."""

@@ -1,0 +1,236 @@
+"""The judgement: which open services are expected, which are not, which are missing.
+
+Pure: no I/O, no clock, and the same verdict whatever the order of services and rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from check_portcheck.model import (
+    PORTMAPPER_PORT,
+    PORTMAPPER_PROGRAM,
+    Interface,
+    OpenService,
+    Owner,
+    PortRange,
+    Process,
+    Report,
+    Socket,
+    Unseen,
+)
+from check_portcheck.policy import missing
+from check_portcheck.policy.rules import (
+    KERNEL,
+    Held,
+    Item,
+    Kind,
+    OwnerKind,
+    OwnerPattern,
+    Policy,
+    Rule,
+    concerning,
+)
+from check_portcheck.policy.verdict import Finding, FindingKind, Judged, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+_REMEDIES = dict.fromkeys((Unseen.NOT_ROOT, Unseen.HIDEPID), ": run it by sudo")
+"""What helps where the owner could not be seen, by the reason."""
+
+_LONGEST_NAME = 80
+"""Characters of an owner's name or path in a reason, which shall leave room for the expected."""
+
+
+def judge(report: Report, policy: Policy) -> Verdict:
+    """What *policy* says of *report*."""
+    judged: list[Judged] = []
+    used: set[int] = set()
+    for service in report.services:
+        for part, rules in parts(report, policy, service):
+            used.update(map(id, rules))
+            judged += _judged(report, policy, part, rules)
+    findings = [each.finding for each in judged if each.finding]
+    findings += missing.missing(report, policy)
+    findings += missing.unanswered(report, policy)
+    order = _order(report)
+    return Verdict(
+        judged=tuple(
+            sorted(judged, key=lambda e: order(e.service.interfaces, PortRange.of(e.service.port)))
+        ),
+        findings=tuple(sorted(findings, key=lambda e: order(e.interfaces, e.item))),
+        unused=tuple(_unused(policy, used)),
+    )
+
+
+def _unused(policy: Policy, used: Collection[int]) -> Iterator[Rule]:
+    """The rules that no open service needed, by the identities of those that one did."""
+    for rule in policy.rules:
+        if rule.kind is not Kind.SKIP and id(rule) not in used:
+            yield rule
+
+
+def parts(
+    report: Report, policy: Policy, service: OpenService
+) -> Iterator[tuple[OpenService, Sequence[Rule]]]:
+    """The service, cut where other rules speak of it, with these rules, whoever its owner is."""
+    named = policy.naming(service.port, report.ephemeral)
+    if not named:
+        yield service, ()
+        return
+    groups: dict[tuple[int, ...], tuple[list[Interface], list[Rule]]] = {}
+    for interface in service.interfaces:
+        programs = report.programs_at(interface, service.port)
+        rules = list(concerning(named, interface, programs))
+        # By identity: rules are many and long, and comparing them is what takes the time.
+        interfaces, _ = groups.setdefault(tuple(map(id, rules)), ([], rules))
+        interfaces.append(interface)
+    for interfaces, rules in groups.values():
+        yield service.on(tuple(interfaces)), rules
+
+
+def owner_held(report: Report, service: OpenService, rule: Rule) -> Held:
+    """Whether the service has the owner that the rule asks for.
+
+    Every socket must have it: several may share a port (SO_REUSEPORT), each with its own clients.
+    """
+    if rule.owner is None:
+        return Held.YES
+    answers = {_socket_held(report, socket, rule.owner) for socket in service.sockets}
+    if Held.NO in answers:
+        return Held.NO
+    return Held.YES if answers == {Held.YES} else Held.UNTOLD
+
+
+def owner_matters(report: Report, policy: Policy, service: OpenService) -> bool:
+    """Whether the verdict on *service* depends on who holds it."""
+    for _, rules in parts(report, policy, service):
+        if rules and all(rule.owner for rule in rules):
+            return True
+    return False
+
+
+def _socket_held(report: Report, socket: Socket, pattern: OwnerPattern) -> Held:
+    """Whether one socket has the owner; whoever was not asked for cannot be told."""
+    owner = report.owners.get(socket)
+    return pattern.holds(owner) if owner else Held.UNTOLD
+
+
+def _owners(report: Report, service: OpenService) -> list[Owner]:
+    """The owners of the service's sockets that were asked for."""
+    return [report.owners[socket] for socket in service.sockets if socket in report.owners]
+
+
+def _order(report: Report) -> Callable[[Sequence[Interface], Item], tuple[int, str, int, str]]:
+    """The key by which findings and services are sorted."""
+    indices = {interface: index for index, interface in enumerate(report.interfaces)}
+
+    def key(interfaces: Sequence[Interface], item: Item) -> tuple[int, str, int, str]:
+        number = item.span.first if isinstance(item, PortRange) else 0
+        return (indices[interfaces[0]], item.protocol, number, str(item))
+
+    return key
+
+
+def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:
+    """Ignored comes first, since it is never judged, then required; then any order will do."""
+    return (rule.kind is not Kind.IGNORE, rule.kind is not Kind.REQUIRED, rule.source, str(rule))
+
+
+def _judged(
+    report: Report, policy: Policy, service: OpenService, rules: Sequence[Rule]
+) -> Iterator[Judged]:
+    """What is said of a service, *rules* being about it; cut where something else is said."""
+    allowing = [rule for rule in rules if owner_held(report, service, rule) is Held.YES]
+    if allowing:
+        yield Judged(service, min(allowing, key=_precedence))
+        return
+    for finding in _disallowed(report, policy, service, rules):
+        yield Judged(service.on(finding.interfaces), None, finding)
+
+
+def _disallowed(
+    report: Report, policy: Policy, service: OpenService, rules: Sequence[Rule]
+) -> Iterator[Finding]:
+    """The findings for a service that no rule allows as it stands, *rules* being about it."""
+    left: list[Interface] = []
+    for interface in service.interfaces:
+        unsure = _unsure_portmapper(report, policy, service, interface)
+        if unsure:
+            yield unsure
+        else:
+            left.append(interface)
+    if left:
+        yield _not_allowed(report, service.on(tuple(left)), rules)
+
+
+def _unsure_portmapper(
+    report: Report, policy: Policy, service: OpenService, interface: Interface
+) -> Finding | None:
+    """The finding for a port 111 that may be the portmapper a rule allows, but does not say so.
+
+    The portmapper is at that port wherever it runs (RFC 1833, 3.2).
+    """
+    reason = report.registered(interface).unreachable
+    if reason is None or service.port.number != PORTMAPPER_PORT:
+        return None
+    named = policy.naming(service.port, report.ephemeral)
+    rules = list(concerning(named, interface, (PORTMAPPER_PROGRAM,)))
+    if not rules:
+        return None
+    return Finding(
+        FindingKind.UNVERIFIED,
+        (interface,),
+        PortRange.of(service.port),
+        service.on((interface,)),
+        min(rules, key=_precedence),
+        reason,
+    )
+
+
+def _not_allowed(report: Report, service: OpenService, rules: Sequence[Rule]) -> Finding:
+    """The finding for a service that none of *rules*, which are about it, allows."""
+    item = PortRange.of(service.port)
+    unexpected = Finding(FindingKind.UNEXPECTED, service.interfaces, item, service)
+    if not rules:
+        return unexpected
+    owners = _owners(report, service)
+    wanted = {rule.owner for rule in rules if rule.owner}
+    expected = " or ".join(sorted(map(str, wanted)))
+    untold = [rule for rule in rules if owner_held(report, service, rule) is Held.UNTOLD]
+    if untold:
+        reason = f"owner not determined ({_why_untold(owners)}), expected {expected}"
+        rule = min(untold, key=_precedence)
+        return unexpected._replace(kind=FindingKind.UNVERIFIED, rule=rule, reason=reason)
+    kinds = sorted({owner.kind for owner in wanted})
+    return unexpected._replace(reason=f"owner {_owner_names(owners, kinds)}, expected {expected}")
+
+
+def _why_untold(owners: Sequence[Owner]) -> str:
+    """Why the owner of a service cannot be told, with what helps."""
+    reasons = sorted({owner.unseen for owner in owners if owner.unseen})
+    return "; ".join(reason + _REMEDIES.get(reason, "") for reason in reasons) or "no socket"
+
+
+def _owner_names(owners: Sequence[Owner], kinds: Sequence[OwnerKind]) -> str:
+    return " and ".join(sorted({_owner_name(owner, kinds) for owner in owners}))
+
+
+def _owner_name(owner: Owner, kinds: Sequence[OwnerKind]) -> str:
+    """Who an owner is, in the terms in which rules of these kinds ask for it."""
+    if owner.kernel:
+        return KERNEL
+    if owner.processes:
+        return " ".join(_process_name(owner.processes[0], kind) for kind in kinds)
+    return f"user {owner.user}" if owner.user else "unknown"
+
+
+def _process_name(process: Process, kind: OwnerKind) -> str:
+    """The property of a process that rules of a kind ask for, as they spell it."""
+    value = kind.of(process)
+    if not value:
+        return f"without {kind}"
+    if value == KERNEL:
+        return f"process {KERNEL}"  # which any process may call itself
+    return str(OwnerPattern(kind, value[:_LONGEST_NAME]))

@@ -1,0 +1,120 @@
+"""What a policy requires and a report does not show: missing services, unanswered ports. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from check_portcheck.model import (
+    PORTMAPPER_PORT,
+    PORTMAPPER_PROGRAM,
+    Interface,
+    OpenService,
+    Port,
+    PortRange,
+    Report,
+)
+from check_portcheck.policy.rules import Item, Kind, Policy, RpcProgram, concerning
+from check_portcheck.policy.verdict import Finding, FindingKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from check_portcheck.policy.rules import Rule
+
+Opened = dict[Port, list[OpenService]]
+"""What is open, by port."""
+
+Trouble = tuple[FindingKind, str]
+"""What is wrong with a required service on an interface, and why."""
+
+
+def missing(report: Report, policy: Policy) -> Iterator[Finding]:
+    """The findings for required services that are not open where they must be."""
+    opened: Opened = {}
+    for service in report.services:
+        opened.setdefault(service.port, []).append(service)
+    for rule in policy.of_kind(Kind.REQUIRED):
+        for (kind, reason), interfaces in _unmet(report, opened, rule).items():
+            yield Finding(kind, tuple(interfaces), rule.item, None, rule, reason)
+
+
+def unanswered(report: Report, policy: Policy) -> Iterator[Finding]:
+    """The findings for stretches of ports of which nothing could be learnt.
+
+    Left out: what a required rule names already, and what the policy is content with either way.
+    """
+    where: defaultdict[PortRange, list[Interface]] = defaultdict(list)
+    for interface, ports in report.unanswered:
+        rules = _naming_both_ends(report, policy, interface, ports)
+        if not any(map(_settles, rules)):
+            where[ports].append(interface)
+    for ports, interfaces in where.items():
+        yield Finding(FindingKind.UNVERIFIED, tuple(interfaces), ports, reason="unanswered")
+
+
+def _settles(rule: Rule) -> bool:
+    """Whether nothing more need be said of ports that a rule names and that did not answer."""
+    return rule.kind is Kind.REQUIRED or rule.owner is None
+
+
+def _unmet(report: Report, opened: Opened, rule: Rule) -> Mapping[Trouble, Sequence[Interface]]:
+    """The interfaces on which a rule is not met, by what is wrong there."""
+    unmet: defaultdict[Trouble, list[Interface]] = defaultdict(list)
+    for interface in filter(rule.where.matches, report.interfaces):
+        trouble = _trouble(report, opened, rule.item, interface)
+        if trouble:
+            unmet[trouble].append(interface)
+    return unmet
+
+
+def _trouble(report: Report, opened: Opened, item: Item, interface: Interface) -> Trouble | None:
+    """What is wrong with a required item on an interface, None when it is open there."""
+    if isinstance(item, RpcProgram):
+        return _program_trouble(report, opened, item, interface)
+    port = item.single if isinstance(item, PortRange) else None
+    return port and _port_trouble(report, opened, port, interface)
+
+
+def _port_trouble(
+    report: Report, opened: Opened, port: Port, interface: Interface
+) -> Trouble | None:
+    """What is wrong where a port must be open."""
+    if _is_open(opened, port, interface):
+        return None
+    silent = (each.ports for each in report.unanswered if each.interface == interface)
+    if any(ports.covers(port) for ports in silent):
+        return FindingKind.UNVERIFIED, "unanswered"
+    return FindingKind.MISSING, ""
+
+
+def _program_trouble(
+    report: Report, opened: Opened, item: RpcProgram, interface: Interface
+) -> Trouble | None:
+    """What is wrong where an open port must carry an RPC program."""
+    known = report.registered(interface)
+    ports = known.ports_of(item.program, item.protocol)
+    if any(_is_open(opened, port, interface) for port in ports):
+        return None
+    if known.unreachable is None:
+        named = ", ".join(map(str, ports))
+        reason = f"registered on {named}, not listening" if ports else "not registered"
+        return FindingKind.MISSING, reason
+    if item.program != PORTMAPPER_PROGRAM:
+        return FindingKind.UNVERIFIED, known.unreachable
+    if _is_open(opened, Port(item.protocol, PORTMAPPER_PORT), interface):
+        return None  # named as the open service that it may be
+    return FindingKind.MISSING, known.unreachable
+
+
+def _is_open(opened: Opened, port: Port, interface: Interface) -> bool:
+    return any(interface in service.interfaces for service in opened.get(port, ()))
+
+
+def _naming_both_ends(
+    report: Report, policy: Policy, interface: Interface, ports: PortRange
+) -> set[Rule]:
+    """The rules that name the first and the last of some ports, and so all between."""
+    ends = (Port(ports.protocol, number) for number in ports.span)
+    first, last = (set(concerning(policy.naming(end, report.ephemeral), interface)) for end in ends)
+    return first & last

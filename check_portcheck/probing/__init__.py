@@ -1,0 +1,1 @@
+"""Contact ports and see what answers."""

@@ -1,0 +1,70 @@
+"""Numbers of ports, many at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from check_portcheck.model import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class PortSet:
+    """Numbers of ports, held without one object per number; it never changes."""
+
+    __slots__ = ("_whole", "_without")
+
+    def __init__(self, whole: Sequence[int], without: frozenset[int] = frozenset()) -> None:
+        self._whole = whole
+        """A range, or the numbers in ascending order."""
+        self._without = without
+        """Those of *whole* that do not belong."""
+
+    def minus(self, numbers: Iterable[int]) -> PortSet:
+        """The set without some more."""
+        left_out = (number for number in numbers if number in self._whole)
+        return PortSet(self._whole, self._without.union(left_out))
+
+    def cut(self, size: int) -> Iterator[PortSet]:
+        """The set in parts of *size* numbers, those included that are left out."""
+        for start in range(0, len(self._whole), size):
+            yield PortSet(self._whole[start : start + size], self._without)
+
+    def numbers(self) -> Sequence[int]:
+        """The numbers, in ascending order."""
+        if not self._without:
+            return self._whole
+        return [number for number in self._whole if number not in self._without]
+
+    def __contains__(self, number: int) -> bool:
+        return number not in self._without and number in self._whole
+
+    def __len__(self) -> int:
+        return len(self._whole) - sum(number in self._whole for number in self._without)
+
+    def __repr__(self) -> str:
+        return f"PortSet({self._whole!r}, {self._without!r})"
+
+
+def spans(numbers: Sequence[int]) -> Iterator[Span]:
+    """Ascending numbers as unbroken runs."""
+    if isinstance(numbers, range):  # may stand for millions
+        if numbers:
+            yield Span(numbers[0], numbers[-1])
+        return
+    yield from joined(Span(number, number) for number in numbers)
+
+
+def joined(parts: Iterable[Span]) -> Iterator[Span]:
+    """The spans in ascending order, with those that follow each other as one."""
+    open_span: Span | None = None
+    for part in sorted(parts):
+        if open_span and part.first == open_span.last + 1:
+            open_span = Span(open_span.first, part.last)
+            continue
+        if open_span:
+            yield open_span
+        open_span = part
+    if open_span:
+        yield open_span

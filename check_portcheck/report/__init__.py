@@ -1,0 +1,1 @@
+"""A finished check as text."""

@@ -1,0 +1,1 @@
+"""What the portmapper tells of RPC programs."""

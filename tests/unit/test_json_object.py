@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from check_portcheck import __version__
+from check_portcheck.config.settings import Settings
+from check_portcheck.memory.history import Event, History
+from check_portcheck.model import Coverage, Failure, Owner, Severity, State, Unseen
+from check_portcheck.policy.verdict import Severities
+from check_portcheck.report.form import Assessment
+from check_portcheck.report.json_object import JsonObject
+from unit.samples import HERE, SIX, hostile, outcome, owned, registration, report, service
+
+if TYPE_CHECKING:
+    from check_portcheck.outcome import Outcome
+
+CRITICAL = Assessment(State.CRITICAL, "the summary", ("unexpected_x=1;;0;0",))
+
+
+def told(of: Outcome) -> dict[str, Any]:
+    """The object for an outcome."""
+    answer: dict[str, Any] = json.loads(JsonObject().finished(of, CRITICAL)[0])
+    return answer
+
+
+def test_it_tells_everything() -> None:
+    of = report(
+        service("22/tcp", owners=(owned("sshd"),)),
+        service("80/tcp", SIX, no_socket=True, forwarded=True, owners=()),
+        service("2049/tcp", rpc=("nfs",), owners=(Owner(kernel=True),)),
+        interfaces=(HERE, SIX),
+        failures=(Failure("device eth7 does not exist", "eth7"),),
+    )._replace(coverage=Coverage(100, 90, 4, filtered=3, untracked=6, resume=5))
+    rules = ("required * 22/tcp", "ignore * nfs/tcp", "optional * 1/tcp")
+    text, code = JsonObject().finished(outcome(of, *rules, notes=("a note",)), CRITICAL)
+    answer: dict[str, Any] = json.loads(text)
+    assert (code, answer["exit_code"], answer["state"]) == (2, 2, "CRITICAL")
+    assert answer["summary"] == "the summary"
+    assert (answer["format"], answer["version"]) == (2, __version__)
+    assert (answer["method"], answer["protocols"], answer["ports"]) == (
+        "full",
+        ["tcp", "udp"],
+        [0, 65535],
+    )
+    assert answer["interfaces"] == [
+        {"address": "192.0.2.7", "device": "eth0", "chosen": ["192.0.2.7"]},
+        {"address": "2001:db8::7", "device": "eth0", "chosen": ["2001:db8::7"]},
+    ]
+    assert [
+        (each["interfaces"], each["port"], each["protocol"], each["verdict"], each["name"])
+        for each in answer["services"]
+    ] == [
+        (["192.0.2.7"], 22, "tcp", "expected", "maybe_ssh"),
+        (["192.0.2.7"], 2049, "tcp", "ignored", "nfs"),
+        (["2001:db8::7"], 80, "tcp", "unexpected", None),
+    ]
+    ssh, nfs, web = answer["services"]
+    assert ssh["rule"] == {
+        "kind": "required",
+        "text": "*:22/tcp",
+        "source": "required * 22/tcp",
+    }
+    assert (ssh["evidence"], ssh["no_socket"], ssh["forwarded"]) == ("table", False, False)
+    assert ssh["owners"][0]["processes"][0] == {
+        "pid": 4711,
+        "name": "sshd",
+        "executable": "/usr/sbin/sshd",
+        "command": [],
+        "user": "root",
+        "started": 1.0,
+        "unit": "sshd.service",
+    }
+    assert (nfs["rpc"], nfs["owners"][0]["kernel"]) == ([{"program": 100003, "name": "nfs"}], True)
+    assert (web["rule"], web["evidence"], web["no_socket"], web["forwarded"]) == (
+        None,
+        "probe",
+        True,
+        True,
+    )
+    assert answer["findings"] == [
+        {
+            "kind": "missing",
+            "interfaces": ["2001:db8::7"],
+            "item": "22/tcp",
+            "rule": ssh["rule"],
+            "reason": None,
+            "since": None,
+        },
+        {
+            "kind": "unexpected",
+            "interfaces": ["2001:db8::7"],
+            "item": "80/tcp",
+            "rule": None,
+            "reason": None,
+            "since": None,
+        },
+    ]
+    assert answer["failures"] == ["device eth7 does not exist"]
+    assert answer["notes"] == ["a note"]
+    assert answer["unused_rules"] == [
+        {"kind": "optional", "text": "*:1/tcp", "source": "optional * 1/tcp"}
+    ]
+    assert answer["counts"] == {
+        "192.0.2.7": {"open": 2, "unexpected": 0, "missing": 0, "unverified": 0},
+        "2001:db8::7": {"open": 1, "unexpected": 1, "missing": 1, "unverified": 0},
+        "eth7": {"open": 0, "unexpected": 0, "missing": 0, "unverified": 0},
+    }
+    assert answer["coverage"] == {
+        "ports": 100,
+        "probed": 90,
+        "looked_up": 4,
+        "untracked": 6,
+        "filtered": 3,
+    }
+    assert answer["seconds"] == 1.5
+
+
+def test_severities_are_those_of_the_settings() -> None:
+    settings = Settings(severities=Severities(Severity.WARN, Severity.INFO))
+    assert told(outcome(report(), settings=settings))["severity"] == {
+        "unexpected": "warn",
+        "missing": "info",
+    }
+
+
+def test_a_service_and_a_finding_have_all_their_interfaces() -> None:
+    history = History(
+        {"192.0.2.7 [2001:db8::7]": {"unexpected 80/tcp": 5.0}},
+        (Event("closed", ("192.0.2.7", "[2001:db8::7]"), "25/tcp"), Event("moved", ("a",), "b")),
+    )
+    of = report(service("80/tcp", HERE, SIX), interfaces=(HERE, SIX))
+    answer = told(outcome(of, history=history))
+    assert [each["interfaces"] for each in answer["services"]] == [["192.0.2.7", "2001:db8::7"]]
+    (finding,) = answer["findings"]
+    assert (finding["interfaces"], finding["since"]) == (["192.0.2.7", "2001:db8::7"], 5.0)
+    assert answer["events"] == ["closed: {192.0.2.7,[2001:db8::7]}:25/tcp", "moved: a:b"]
+
+
+def test_a_service_is_told_apart_where_other_programs_are_registered() -> None:
+    of = report(
+        service("2049/tcp", HERE, SIX),
+        interfaces=(HERE, SIX),
+        registered=(registration("2049/tcp", "nfs", SIX),),
+    )
+    services = told(outcome(of))["services"]
+    assert [(each["interfaces"], each["name"], each["rpc"]) for each in services] == [
+        (["192.0.2.7"], None, []),
+        (["2001:db8::7"], "nfs", [{"program": 100003, "name": "nfs"}]),
+    ]
+
+
+def test_why_owners_are_unknown_is_told() -> None:
+    of = report(service("22/tcp", owners=(owned(unseen=Unseen.NOT_ROOT),)))
+    (service_told,) = told(outcome(of, "optional * 22/tcp@sshd"))["services"]
+    assert service_told["verdict"] == "unverified"
+    assert service_told["owners"] == [
+        {"user": "root", "kernel": False, "unseen": "not root", "processes": []}
+    ]
+
+
+def test_it_is_ascii_and_clean() -> None:
+    text, _ = JsonObject().finished(hostile(), CRITICAL)
+    assert text.isascii()
+    values: list[object] = [json.loads(text)]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += [*value, *value.values()]
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str):
+            assert value.isprintable(), value
+            assert "|" not in value
+
+
+def test_unknown_gives_the_reason_and_its_details() -> None:
+    text, code = JsonObject().unknown('one | thing\nanother "thing"')
+    assert code == 3
+    assert json.loads(text) == {
+        "format": 2,
+        "version": __version__,
+        "state": "UNKNOWN",
+        "exit_code": 3,
+        "summary": "one ? thing",
+        "details": ['another "thing"'],
+    }
+
+
+def test_an_inactive_check_says_so() -> None:
+    text, code = JsonObject().inactive()
+    assert code == 0
+    assert json.loads(text) == {
+        "format": 2,
+        "version": __version__,
+        "state": "OK",
+        "exit_code": 0,
+        "summary": "inactive (PortCheckActive = no)",
+    }
+
+
+def test_a_reused_object_tells_its_age() -> None:
+    text = JsonObject().reused('{"state": "OK"}', 1000.0, 120.4, 300)
+    assert json.loads(text) == {"state": "OK", "age": 120}

@@ -1,0 +1,112 @@
+"""The table of options is what the command line takes, the help explains and README describes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from check_portcheck import cli
+from check_portcheck.config.options import OPTIONS, Option
+from check_portcheck.config.parser import parse
+from check_portcheck.config.settings import Settings
+from check_portcheck.names import names
+from check_portcheck.policy.rules import Kind
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+NO_SETTING = {"--config", "--help", "--version"}
+
+every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+
+
+def taken() -> set[str]:
+    """The long options that the command line takes."""
+    return {name for each in cli._parser()._actions for name in each.option_strings[-1:]}
+
+
+def row(option: Option) -> tuple[str, str, str]:
+    """How README names an option, its key and its default."""
+    value = f" [{option.metavar}]" if option.bare and option.metavar else f" {option.metavar}"
+    names = ", ".join(f"`{name}`" for name in [*option.names[:-1], option.name + value.rstrip()])
+    default = f"`{option.default}`" if option.default.startswith("--") else option.default
+    return names, option.key and f"`{option.key}`", default
+
+
+def test_readme_tells_every_option_with_its_key_and_default() -> None:
+    cells = [line.split("|") for line in README.splitlines() if line.startswith("| `-")]
+    found = [tuple(cell.strip() for cell in line[1:4]) for line in cells]
+    assert found == [("`--config FILE`", "", ""), *map(row, OPTIONS)]
+    assert all(len(line) == 6 and line[4].strip() for line in cells)
+
+
+def test_readme_says_of_all_that_may_be_repeated_that_it_may() -> None:
+    lines = [line for line in README.splitlines() if line.startswith("| `-")]
+    found = {re.findall("--[a-z-]+", line)[0] for line in lines if "repeatable" in line}
+    assert found == {option.name for option in OPTIONS if option.repeatable} | {"--config"}
+
+
+def test_help_says_of_all_that_may_be_repeated_that_it_may() -> None:
+    actions = {each.option_strings[-1]: str(each.help) for each in cli._parser()._actions}
+    found = {name for name, text in actions.items() if text.endswith("; repeatable")}
+    assert found == {option.name for option in OPTIONS if option.repeatable} | {"--config"}
+
+
+def test_the_command_line_takes_what_the_table_has_and_little_more() -> None:
+    assert taken() == {option.name for option in OPTIONS} | NO_SETTING
+    assert len({name for option in OPTIONS for name in option.names}) == len(OPTIONS) + 2
+
+
+@every_option
+def test_every_option_is_explained_in_the_help(option: Option) -> None:
+    text = " ".join(cli._parser().format_help().split())
+    explained = option.explanation.replace("%(default)s", option.default)
+    value = f" [{option.metavar}]" if option.bare and option.metavar else f" {option.metavar}"
+    assert f"{option.name}{value.rstrip()} {explained}" in text
+    assert "%" not in text
+
+
+@every_option
+def test_an_option_says_what_it_says_without_a_value(option: Option) -> None:
+    if option.bare:
+        [(name, value), *_] = cli._options([option.name])
+        assert (name, value) == (option.name, option.bare)
+    else:
+        with pytest.raises(cli._UsageError, match=f"{option.name}: expected one argument"):
+            cli._options([option.name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--no-udp"], Settings(udp=False)),
+        (["--udp"], Settings()),
+        (["--no-udp", "--udp"], Settings()),
+        (["--udp", "--no-udp"], Settings(udp=False)),
+        (["--no-official"], Settings(official=False)),
+        (["--print-policy"], Settings(print_policy=True)),
+        (["--check-config"], Settings(check_config=True)),
+        (["-v"], Settings(verbosity=1)),
+        (["-vvvv"], Settings(verbosity=3)),
+    ],
+)
+def test_flags_set_what_they_say(arguments: list[str], settings: Settings) -> None:
+    assert parse([], cli._options(arguments), names("", "")) == settings
+
+
+@every_option
+def test_the_default_of_an_option_changes_nothing(option: Option) -> None:
+    if option.default and not option.usual:
+        assert parse([], [(option.name, option.default)], names("", "")) == Settings()
+
+
+@every_option
+def test_an_option_sets_a_field_or_a_part_of_one(option: Option) -> None:
+    parts = {"severity", "unexpected", "missing", "first", "last"}
+    assert option.sets in parts | set(Settings._fields)
+
+
+def test_each_list_of_the_policy_has_one_option() -> None:
+    lists = [option.kind for option in OPTIONS if option.kind]
+    assert sorted(lists) == sorted(Kind)
+    assert all(option.name == f"--{option.kind}" for option in OPTIONS if option.kind)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from check_portcheck.deadline import Deadline
+from check_portcheck.pipes import collect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOON = 1.0
+LARGE = bytes(range(256)) * 4096
+"""More than a pipe holds (pipe(7): 64 KiB)."""
+
+
+class Pipe:
+    """A pipe, and what has been read from it."""
+
+    def __init__(self) -> None:
+        self.output, self.inlet = os.pipe()
+        self.read = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, then close this end."""
+        with os.fdopen(self.inlet, "wb") as inlet:
+            inlet.write(data)
+
+
+@pytest.fixture(name="pipes")
+def pipes_fixture() -> Iterator[list[Pipe]]:
+    """Two pipes; the outputs are closed at the end, the inlets by whoever wrote."""
+    made = [Pipe(), Pipe()]
+    yield made
+    for pipe in made:
+        os.close(pipe.output)
+
+
+def collected(pipes: list[Pipe], seconds: float = 60) -> set[int]:
+    return collect({pipe.output: pipe.read for pipe in pipes}, Deadline.after(seconds))
+
+
+def test_all_is_read_until_all_are_closed(pipes: list[Pipe]) -> None:
+    one, other = pipes
+    one.write(b"one")
+    other.write(b"")
+    assert collected(pipes) == set()
+    assert [one.read, other.read] == [b"one", b""]
+
+
+def test_more_than_the_pipes_hold_is_read_from_both_at_once(pipes: list[Pipe]) -> None:
+    writers = [threading.Thread(target=pipe.write, args=[LARGE]) for pipe in pipes]
+    for writer in writers:
+        writer.start()
+    assert collected(pipes) == set()
+    for writer in writers:
+        writer.join()
+    assert [pipe.read for pipe in pipes] == [LARGE, LARGE]
+
+
+def test_what_is_read_is_added(pipes: list[Pipe]) -> None:
+    for pipe in pipes:
+        pipe.read.extend(b"before, ")
+        pipe.write(b"after")
+    assert collected(pipes) == set()
+    assert [pipe.read for pipe in pipes] == [b"before, after"] * 2
+
+
+def test_a_pipe_is_open_as_long_as_anyone_may_write(pipes: list[Pipe]) -> None:
+    one, other = pipes
+    heir = os.dup(one.inlet)
+    one.write(b"one")
+    other.write(b"other")
+    assert collected(pipes, SOON) == {one.output}
+    os.close(heir)
+    assert collected(pipes) == set()
+    assert [one.read, other.read] == [b"one", b"other"]
+
+
+def test_after_the_deadline_nothing_is_read(pipes: list[Pipe]) -> None:
+    for pipe in pipes:
+        pipe.write(b"late")
+    assert collected(pipes, -1) == {pipe.output for pipe in pipes}
+    assert [pipe.read for pipe in pipes] == [b"", b""]
+
+
+def test_no_pipes_are_no_wait() -> None:
+    assert collected([]) == set()

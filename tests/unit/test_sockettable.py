@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import errno
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_portcheck.kernel import netlink, sockettable
+from check_portcheck.model import (
+    V4_MAPPED,
+    Evidence,
+    Interface,
+    OpenService,
+    Port,
+    Protocol,
+    Socket,
+    Span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+TCP, UDP = Protocol.TCP, Protocol.UDP
+
+LO = Interface("127.0.0.1", "lo", 1, "lo")
+LO6 = Interface("::1", "lo", 1, "lo")
+FOUR = Interface("192.0.2.7", "eth0", 2, "eth0")
+SIX = Interface("2001:db8::7", "eth0", 2, "eth0")
+LINK_LOCAL = Interface("fe80::7%eth0", "eth0", 2, "eth0")
+OTHER = Interface("198.51.100.5", "eth1", 3, "eth1")
+OTHER_LINK_LOCAL = Interface("fe80::7%eth1", "eth1", 3, "eth1")
+ALL = (LO, FOUR, OTHER, LO6, SIX, LINK_LOCAL, OTHER_LINK_LOCAL)
+IPV4 = (LO, FOUR, OTHER)
+IPV6 = (LO6, SIX, LINK_LOCAL, OTHER_LINK_LOCAL)
+
+
+def tcp(address: str, port: int = 80, *, v6only: bool = False, device: int = 0) -> Socket:
+    return Socket(TCP, address, port, v6only, device)
+
+
+def udp(address: str, port: int = 80) -> Socket:
+    return Socket(UDP, address, port, v6only=False, device=0)
+
+
+def numbered(rows: Iterable[Socket]) -> list[Socket]:
+    """The rows with inodes, so that no two are equal."""
+    return [row._replace(inode=inode) for inode, row in enumerate(rows, 1)]
+
+
+def where(*rows: Socket) -> tuple[Interface, ...]:
+    """On which of all interfaces the rows answer; they must do so together."""
+    services = sockettable.open_services(rows, ALL)
+    assert [service.sockets for service in services] == [rows] * len(services)
+    return services[0].interfaces if services else ()
+
+
+# One socket
+
+
+@pytest.mark.parametrize(
+    ("row", "interfaces"),
+    [
+        (tcp("0.0.0.0"), IPV4),
+        (tcp("::"), ALL),
+        (tcp("::", v6only=True), IPV6),
+        (tcp("::ffff:0.0.0.0"), IPV4),
+        (tcp("127.0.0.1"), (LO,)),
+        (tcp("192.0.2.7"), (FOUR,)),
+        (tcp("::ffff:192.0.2.7"), (FOUR,)),
+        (tcp("::1"), (LO6,)),
+        (tcp("::1", v6only=True), (LO6,)),
+        (tcp("2001:db8::7"), (SIX,)),
+        (tcp("192.0.2.99"), ()),
+        (tcp("::ffff:192.0.2.99"), ()),
+        (tcp("2001:db8::99"), ()),
+        (tcp("127.0.0.2"), ()),
+        (tcp("224.0.0.251"), ()),
+    ],
+)
+def test_a_socket_answers_where_its_address_says(
+    row: Socket, interfaces: tuple[Interface, ...]
+) -> None:
+    assert where(row) == interfaces
+
+
+@pytest.mark.parametrize(
+    ("row", "interfaces"),
+    [
+        (tcp("0.0.0.0", device=1), (LO,)),
+        (tcp("0.0.0.0", device=2), (FOUR,)),
+        (tcp("::", device=2), (FOUR, SIX, LINK_LOCAL)),
+        (tcp("::", device=2, v6only=True), (SIX, LINK_LOCAL)),
+        (tcp("::", device=9), ()),
+        (tcp("192.0.2.7", device=2), (FOUR,)),
+        (tcp("192.0.2.7", device=3), ()),
+        (tcp("fe80::7", device=2), (LINK_LOCAL,)),
+        (tcp("fe80::7", device=3), (OTHER_LINK_LOCAL,)),
+        (tcp("fe80::7"), (LINK_LOCAL, OTHER_LINK_LOCAL)),
+    ],
+)
+def test_a_socket_bound_to_a_device_answers_at_addresses_of_that_device(
+    row: Socket, interfaces: tuple[Interface, ...]
+) -> None:
+    assert where(row) == interfaces
+
+
+# Several sockets on one port
+
+
+def test_sockets_that_share_an_address_answer_together() -> None:
+    rows = numbered([tcp("0.0.0.0")] * 3)
+    assert where(*rows) == IPV4
+
+
+def test_equal_rows_count_each() -> None:
+    # /proc/net tells nothing by which sockets of one port differ.
+    assert where(tcp("::"), tcp("::")) == ALL
+
+
+def test_a_wildcard_for_each_family_makes_a_service_of_each() -> None:
+    four, six = tcp("0.0.0.0"), tcp("::", v6only=True)
+    assert sockettable.open_services([six, four], [*IPV6, *IPV4]) == [
+        OpenService(Port(TCP, 80), IPV6, Evidence.TABLE, (six,)),
+        OpenService(Port(TCP, 80), IPV4, Evidence.TABLE, (four,)),
+    ]
+
+
+def test_a_socket_beside_the_wildcard_sets_its_interface_apart() -> None:
+    for rows in ([tcp("0.0.0.0"), tcp("192.0.2.7")], [tcp("192.0.2.7"), tcp("0.0.0.0")]):
+        assert sockettable.open_services(rows, ALL) == [
+            OpenService(Port(TCP, 80), (LO, OTHER), Evidence.TABLE, (tcp("0.0.0.0"),)),
+            OpenService(Port(TCP, 80), (FOUR,), Evidence.TABLE, tuple(rows)),
+        ]
+
+
+def test_interfaces_apart_in_the_list_come_together_in_its_order() -> None:
+    rows = numbered([tcp("::"), tcp("192.0.2.7"), tcp("2001:db8::7")])
+    services = sockettable.open_services(rows, [SIX, LO, FOUR, LO6])
+    assert [(each.interfaces, each.sockets) for each in services] == [
+        ((SIX,), (rows[0], rows[2])),
+        ((LO, LO6), (rows[0],)),
+        ((FOUR,), (rows[0], rows[1])),
+    ]
+
+
+def test_a_socket_that_answers_nowhere_is_no_part_of_a_service() -> None:
+    rows = [tcp("192.0.2.99"), tcp("127.0.0.1"), tcp("::", device=9)]
+    assert sockettable.open_services(rows, [LO]) == [
+        OpenService(Port(TCP, 80), (LO,), Evidence.TABLE, (rows[1],))
+    ]
+    assert sockettable.open_services(rows, [FOUR]) == []
+
+
+def test_services_come_by_protocol_and_number() -> None:
+    rows = [udp("::", 22), tcp("::", 443), udp("::", 9), tcp("::", 22), tcp("::", 65535)]
+    services = sockettable.open_services(rows, [LO])
+    assert [str(each.port) for each in services] == [
+        "22/tcp",
+        "443/tcp",
+        "65535/tcp",
+        "9/udp",
+        "22/udp",
+    ]
+
+
+def test_nothing_is_open_without_sockets_or_interfaces() -> None:
+    assert sockettable.open_services([], ALL) == []
+    assert sockettable.open_services([tcp("::")], []) == []
+
+
+def test_equal_groups_of_interfaces_are_one_object() -> None:
+    rows = [tcp("0.0.0.0", 1), tcp("0.0.0.0", 2), udp("0.0.0.0"), tcp("0.0.0.0", 2)]
+    services = sockettable.open_services(rows, ALL)
+    assert len(services) == 3
+    assert len({id(each.interfaces) for each in services}) == 1
+
+
+def packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def answers(row: Socket, interface: Interface) -> bool:
+    """Whether a socket answers on an interface, said of the two alone."""
+    own, bound = interface.packed, packed(row.address)
+    if interface.family == socket.AF_INET:
+        wildcards = (bytes(4), bytes(16), V4_MAPPED + bytes(4))
+        there = bound in (own, V4_MAPPED + own) or (bound in wildcards and not row.v6only)
+    else:
+        there = bound in (own, bytes(16))
+    return there and row.device in (0, interface.ifindex)
+
+
+BOUND = """0.0.0.0 :: ::ffff:0.0.0.0 127.0.0.1 192.0.2.7 192.0.2.99 ::ffff:192.0.2.7
+::1 2001:db8::7 fe80::7"""
+bindings = st.builds(
+    tcp,
+    st.sampled_from(BOUND.split()),
+    st.sampled_from([1, 2, 80]),
+    v6only=st.booleans(),
+    device=st.sampled_from([0, 0, 0, 1, 2, 3, 9]),
+)
+tables = st.lists(bindings, max_size=12).map(numbered)
+
+
+@given(tables, st.lists(st.sampled_from(ALL), unique=True))
+def test_each_interface_has_just_the_sockets_that_answer_on_it(
+    table: list[Socket], interfaces: list[Interface]
+) -> None:
+    found: dict[tuple[Port, Interface], Sequence[Socket]] = {}
+    for service in sockettable.open_services(table, interfaces):
+        assert service.interfaces == tuple(i for i in interfaces if i in service.interfaces)
+        for interface in service.interfaces:
+            assert (service.port, interface) not in found
+            found[service.port, interface] = service.sockets
+    expected = {
+        (Port(TCP, row.port), interface): tuple(
+            each for each in table if each.port == row.port and answers(each, interface)
+        )
+        for row in table
+        for interface in interfaces
+    }
+    assert found == {key: sockets for key, sockets in expected.items() if sockets}
+
+
+@given(tables, st.lists(st.sampled_from(ALL), unique=True))
+def test_no_two_services_of_a_port_have_the_same_sockets(
+    table: list[Socket], interfaces: list[Interface]
+) -> None:
+    services = sockettable.open_services(table, interfaces)
+    assert len({(each.port, each.sockets) for each in services}) == len(services)
+
+
+# What is read
+
+
+def connection(
+    kind: int, local: tuple[str, int] | tuple[()], remote: tuple[str, int] | tuple[()], status: str
+) -> SimpleNamespace:
+    """What psutil tells of a socket."""
+    return SimpleNamespace(type=kind, laddr=local, raddr=remote, status=status)
+
+
+CONNECTIONS = [
+    connection(socket.SOCK_STREAM, ("0.0.0.0", 22), (), "LISTEN"),
+    connection(socket.SOCK_STREAM, ("::", 80), (), "LISTEN"),
+    connection(socket.SOCK_STREAM, ("127.0.0.1", 22), ("127.0.0.1", 50000), "ESTABLISHED"),
+    connection(socket.SOCK_STREAM, (), (), "LISTEN"),
+    connection(socket.SOCK_DGRAM, ("2001:db8::7", 53), (), "NONE"),
+    connection(socket.SOCK_DGRAM, ("127.0.0.1", 50001), ("127.0.0.1", 53), "NONE"),
+    connection(socket.SOCK_DGRAM, (), (), "NONE"),
+]
+
+
+def deny(*_: object) -> None:
+    raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+
+
+@pytest.mark.parametrize("v6only", [False, True])
+def test_without_netlink_the_table_is_that_of_proc(
+    monkeypatch: pytest.MonkeyPatch, *, v6only: bool
+) -> None:
+    monkeypatch.setattr(netlink, "connect", deny)
+    monkeypatch.setattr(sockettable, "_bindv6only", lambda: v6only)
+    monkeypatch.setattr(psutil, "net_connections", {"inet": CONNECTIONS}.__getitem__)
+    assert sockettable.read() == (
+        tcp("0.0.0.0", 22),
+        tcp("::", 80, v6only=v6only),
+        udp("2001:db8::7", 53),
+    )
+
+
+@pytest.mark.parametrize("error", [OSError("no /proc"), RuntimeError("odd"), psutil.AccessDenied()])
+def test_without_any_table_both_reasons_are_given(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(netlink, "connect", deny)
+    monkeypatch.setattr(psutil, "net_connections", fail)
+    with pytest.raises(sockettable.SocketTableError) as caught:
+        sockettable.read()
+    assert str(caught.value).startswith("netlink: [Errno 93] Protocol not supported; /proc/net: ")
+    assert str(error) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("1024\t65535\n", Span(1024, 65535)),
+        ("32768 60999", Span(32768, 60999)),
+        ("1024\n", Span(32768, 60999)),
+        ("one two\n", Span(32768, 60999)),
+        (None, Span(32768, 60999)),
+    ],
+)
+def test_the_ports_of_clients(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, ports: Span
+) -> None:
+    file = tmp_path / "ip_local_port_range"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(sockettable, "_LOCAL_PORT_RANGE", str(file))
+    assert sockettable.ephemeral_ports() == ports
