@@ -15,10 +15,12 @@ from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import ConfigError, Format, Settings
 from check_portcheck.config.values import TokenError, time_limit
 from check_portcheck.deadline import Deadline
+from check_portcheck.kernel import trust
+from check_portcheck.kernel.trust import TrustError
 from check_portcheck.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from check_portcheck.config.options import Option
 
@@ -27,14 +29,17 @@ _MARGIN = 0.1
 """Part of the time limit that is kept for start-up and output."""
 _CONFIG = "--config"
 _VERBOSE = "--verbose"
+_NAMES = (*(option.name for option in OPTIONS), _CONFIG, "--help", "--version")
+_BY_KEY = {option.key.lower(): option.name for option in OPTIONS if option.key}
 _MOST_VERBOSE = 3
 
 _EPILOG = """\
 LIST is [INTERFACE:]ITEM[,ITEM...], for example 192.0.2.7:22/tcp,25/tcp or *:portmapper/udp.
-INTERFACE is an address, a device, a network in CIDR notation or * for every scanned interface;
-ITEM is 22/tcp, 6000-6063/tcp, */udp, ephemeral/udp or an RPC service, all but --skip with an owner
-if wanted: 22/tcp@sshd, @/usr/sbin/sshd, @user:NAME, @unit:NAME. BOOL is yes or no, LEVEL one of
-debug info notice (OK), warn mark (WARNING), err crit alert (CRITICAL).
+INTERFACE is an address, a device, a pattern of devices (veth*), a network in CIDR notation or * for
+every scanned interface; ITEM is 22/tcp, 6000-6063/tcp, */udp, ephemeral/udp or an RPC service, all
+but --skip with an owner if wanted: 22/tcp@sshd, @/usr/sbin/sshd, @user:NAME, @unit:NAME.service.
+BOOL is yes or no, LEVEL one of debug info notice (OK), warn mark (WARNING), err crit alert
+(CRITICAL).
 """
 
 
@@ -91,10 +96,10 @@ def main() -> NoReturn:
     except _TextError as text:
         guard.finish(str(text), State.UNKNOWN)
     except _UsageError as wrong:
-        guard.finish(*_unknown(f"{wrong} (see check_portcheck --help)", form))
-    seconds = _timeout(options)
-    deadline = Deadline(began + seconds * (1 - _MARGIN))
-    guard.in_child(lambda: _work(options, form, deadline), seconds, lambda why: _unknown(why, form))
+        guard.finish(*_unknown(f"{wrong}{_hint(arguments)} (see check_portcheck --help)", form))
+    guard.in_child(
+        partial(_work, options, form, began), _timeout(options), lambda why: _unknown(why, form)
+    )
 
 
 def _asks_for(form: Format, arguments: Sequence[str]) -> bool:
@@ -108,6 +113,17 @@ def _unknown(reason: str, form: Format) -> tuple[str, int]:
     return form_of(form).unknown(reason)
 
 
+def _hint(arguments: Sequence[str]) -> str:
+    """The option that may be meant by the first one that there is not, as a question."""
+    from check_portcheck.config import advice
+
+    given = [each.partition("=")[0] for each in arguments if each.startswith("--")]
+    wrong = next((name for name in given if name not in _NAMES), "")
+    words = {name.replace("-", ""): name for name in _NAMES}
+    meant = advice.key(wrong, words | _BY_KEY)
+    return f" ({meant}?)" if meant else ""
+
+
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Option and value of each argument, in order; raises _TextError or _UsageError."""
     found: list[tuple[str, str]] = []
@@ -118,7 +134,10 @@ def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Sequence[tuple[str, str]]) -> float:
-    """The time limit, needed before all else; a wrong one is reported with the other errors."""
+    """The time limit for reading the files, which may set another one for the whole run.
+
+    A wrong one is reported with the other errors.
+    """
     given = [value for option, value in options if option == "--timeout" and value.strip()]
     try:
         return time_limit(given[-1]) if given else Settings().timeout
@@ -126,19 +145,39 @@ def _timeout(options: Sequence[tuple[str, str]]) -> float:
         return Settings().timeout
 
 
-def _work(options: Sequence[tuple[str, str]], form: Format, deadline: Deadline) -> tuple[str, int]:
-    """The check itself, in the guarded process: text and exit code."""
+def _work(
+    options: Sequence[tuple[str, str]], form: Format, began: float, parent: guard.Parent
+) -> tuple[str, int]:
+    """The check itself, in the guarded process: text and exit code.
+
+    *began* is the monotonic time of the start.
+    """
     from check_portcheck.kernel import namefiles
     from check_portcheck.kernel.interfaces import InterfaceError
     from check_portcheck.run import answer
 
     names = namefiles.read()
+    private: list[str] = []
     try:
-        files = [_read(value) for option, value in options if option == _CONFIG and value]
+        paths = [value for option, value in options if option == _CONFIG and value]
+        files = [_read(path, parent.step, private) for path in paths]
         others = [each for each in options if each[0] != _CONFIG]
-        return answer(parse(files, others, names), names, deadline)
+        settings = parse(files, others, names)
+        parent.limit(settings.timeout)
+        deadline = Deadline(began + settings.timeout * (1 - _MARGIN))
+        return answer(settings, names, deadline)
     except (ConfigError, InterfaceError) as wrong:
-        return _unknown(_summary(wrong.errors), form)
+        return _unknown(_summary([*_tellable(wrong.errors, private)]), form)
+    except TrustError as distrusted:
+        return _unknown(str(distrusted), form)
+
+
+def _tellable(errors: Sequence[str], private: Sequence[str]) -> Iterator[str]:
+    """The errors, those that may show a line of a private file left out; one tells of them all."""
+    for path in private:
+        if any(path in error for error in errors):
+            yield f"{path}: has errors, which only root is told, since you may not read it"
+    yield from (error for error in errors if not any(path in error for path in private))
 
 
 def _summary(errors: Sequence[str]) -> str:
@@ -147,16 +186,25 @@ def _summary(errors: Sequence[str]) -> str:
     return "\n".join([errors[0] + more, *errors[1:]])
 
 
-def _read(path: str) -> ConfigFile:
+def _read(path: str, step: Callable[[str], None], private: list[str]) -> ConfigFile:
+    """The file, noted as *private* where its lines are not for the caller of sudo.
+
+    Raises ConfigError where it cannot be read, TrustError where as root it must not be obeyed.
+    """
+    step(f"reading {path}")
     try:
-        with open(path, "rb") as file:
+        with open(trust.open_policy(path), "rb") as file:
             content = file.read(_LARGEST_FILE + 1)
+            may_name_state = trust.may_name_state(file.fileno())
+            if trust.is_private(file.fileno()):
+                private.append(path)
     except OSError as unreadable:
         raise ConfigError([f"{path}: cannot be read: {unreadable.strerror}"]) from unreadable
+    step("")
     if len(content) > _LARGEST_FILE:
         raise ConfigError([f"{path}: larger than {_LARGEST_FILE >> 20} MiB"])
     # Comments in another encoding do no harm; in a value of ours such a byte is an error.
-    return ConfigFile(path, content.decode(errors="surrogateescape"))
+    return ConfigFile(path, content.decode(errors="surrogateescape"), may_name_state)
 
 
 def _parser() -> argparse.ArgumentParser:

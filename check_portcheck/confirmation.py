@@ -11,12 +11,15 @@ from check_portcheck.policy.rules import RpcProgram
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from check_portcheck.model import Interface, Look, OpenService, Port, Report, Span, Target
+    from check_portcheck.model import Interface, Look, OpenService, Port, Report, Target
     from check_portcheck.policy.rules import Item
     from check_portcheck.policy.verdict import Verdict
 
+    Doubts = dict[Target, set[int]]
+    """Numbers of ports that must be looked at again."""
 
-def doubtful(report: Report, verdict: Verdict) -> dict[Target, set[int]]:
+
+def doubtful(report: Report, verdict: Verdict) -> Doubts:
     """The ports that a second look must see, those included on which a missing program may be."""
     ports: defaultdict[Target, set[int]] = defaultdict(set)
     for finding in verdict.findings:
@@ -34,8 +37,31 @@ def _ports_of(report: Report, item: Item, interface: Interface) -> Iterator[Port
         yield from report.registered(interface).ports_of(item.program, item.protocol)
 
 
-def confirmed(report: Report, verdict: Verdict, second: Look) -> Iterator[OpenService]:
-    """The services of a report as a second look leaves them.
+def clients(report: Report, doubts: Doubts) -> Doubts:
+    """The open UDP ports among *doubts* that the kernel gives to clients, such as resolvers."""
+    found: defaultdict[Target, set[int]] = defaultdict(set)
+    for service in report.services:
+        protocol, number = service.port
+        if protocol is Protocol.UDP and number in report.ephemeral:
+            for interface in service.interfaces:
+                if number in doubts.get((interface, protocol), ()):
+                    found[interface, protocol].add(number)
+    return found
+
+
+def in_doubt(service: OpenService, doubts: Doubts) -> bool:
+    """Whether a service is in doubt on any of its interfaces."""
+    protocol, number = service.port
+    return any(number in doubts.get((each, protocol), ()) for each in service.interfaces)
+
+
+def without(doubts: Doubts, settled: Doubts) -> Doubts:
+    """What is left of *doubts* once some of them are settled."""
+    return {target: numbers - settled.get(target, set()) for target, numbers in doubts.items()}
+
+
+def confirmed(report: Report, doubts: Doubts, second: Look) -> Iterator[OpenService]:
+    """The services of a report as another look at what is in doubt leaves them.
 
     What was open and is not any more is left out; what was missing and is open now is put in. Where
     that look did not get to a port the service stays: not looked at is not closed.
@@ -43,14 +69,10 @@ def confirmed(report: Report, verdict: Verdict, second: Look) -> Iterator[OpenSe
     again: defaultdict[Port, list[OpenService]] = defaultdict(list)
     for service in second.services:
         again[service.port].append(service)
-    doubted: defaultdict[Port, set[Interface]] = defaultdict(set)
-    for finding in verdict.findings:
-        if finding.service:
-            doubted[finding.service.port].update(finding.interfaces)
     known: defaultdict[Port, set[Interface]] = defaultdict(set)
     for first in report.services:
         known[first.port].update(first.interfaces)
-        yield from _settled(first, doubted[first.port], again[first.port], second, report.ephemeral)
+        yield from _settled(first, doubts, again.get(first.port, ()), second)
     for port, services in again.items():
         for found in services:
             appeared = tuple(each for each in found.interfaces if each not in known[port])
@@ -59,21 +81,18 @@ def confirmed(report: Report, verdict: Verdict, second: Look) -> Iterator[OpenSe
 
 
 def _settled(
-    first: OpenService,
-    doubted: Collection[Interface],
-    again: Iterable[OpenService],
-    second: Look,
-    ephemeral: Span,
+    first: OpenService, doubts: Doubts, again: Iterable[OpenService], second: Look
 ) -> Iterator[OpenService]:
-    """What is left of one service, *again* being what the second look saw on its port."""
-    certain = _without(first.interfaces, doubted)
+    """What is left of one service, *again* being what the other look saw on its port."""
+    protocol, number = first.port
+    left = tuple(each for each in first.interfaces if number in doubts.get((each, protocol), ()))
+    certain = _without(first.interfaces, left)
     if certain:
         yield first.on(certain)
-    left = _among(first.interfaces, doubted)
     for found in again:
         seen = _among(left, found.interfaces)
         left = _without(left, seen)
-        if seen and _same(first, found, ephemeral):
+        if seen:
             yield found.on(seen)
     unseen = tuple(each for each in left if _unseen(first, each, second))
     if unseen:
@@ -103,16 +122,3 @@ def _unseen(first: OpenService, interface: Interface, second: Look) -> bool:
     # A port without a socket is seen by a probe only, never by table or lookup.
     unprobed = first.no_socket and second.coverage.probed < second.coverage.ports
     return unknown or unprobed
-
-
-def _same(first: OpenService, second: OpenService, ephemeral: Span) -> bool:
-    """Whether what is open on a port is the service that was open there before.
-
-    A UDP socket in the range for clients must be the very same one, since resolvers and the like
-    open new ones all the time.
-    """
-    protocol, number = first.port
-    if protocol is Protocol.TCP or number not in ephemeral:
-        return True
-    before = {row.cookie for row in first.sockets}
-    return not before or bool(before.intersection(row.cookie for row in second.sockets))

@@ -7,67 +7,45 @@ Pure: it meets the world through a Machine, which a test may write out. One run 
 
 from __future__ import annotations
 
-import typing
 from typing import TYPE_CHECKING
 
-from check_portcheck.confirmation import confirmed, doubtful
-from check_portcheck.memory.history import History, compare
-from check_portcheck.model import (
-    PORTMAPPER_PORT,
-    Interface,
-    Protocol,
-    Registrations,
-    Report,
+from check_portcheck.confirmation import clients, confirmed, doubtful, in_doubt, without
+from check_portcheck.daemons import (
+    held_by_daemons,
+    is_client,
+    of_users,
+    restless_users,
+    users_of,
 )
+from check_portcheck.elsewhere import bound_services
+from check_portcheck.inquiry import Inquiry
+from check_portcheck.memory.history import History, compare
+from check_portcheck.model import Interface, Method, Protocol, Report
 from check_portcheck.outcome import Outcome
-from check_portcheck.policy.judgement import judge, owner_matters
+from check_portcheck.policy.judgement import judge
 from check_portcheck.probing.portset import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from check_portcheck.confirmation import Doubts
     from check_portcheck.deadline import Deadline
-    from check_portcheck.model import Look, Method, OpenService, Owner, Port, Socket, Span, Target
+    from check_portcheck.model import Look, OpenService, Port, Span, Target
     from check_portcheck.outcome import Task
     from check_portcheck.policy.verdict import Verdict
+    from check_portcheck.questions import Machine
 
-_PAUSE_SHARE, _RESERVE_SHARE, _RPC_SHARE = 0.3, 0.15, 0.3
-"""Parts of the time limit: the pause at most, what is kept for the second look, portmappers."""
+_PAUSE_SHARE, _RESERVE_SHARE = 0.3, 0.15
+"""Parts of the time limit: the pause at most, and what is kept for the second look."""
 
-_RPC_TIME = 3.0
-"""Seconds for the portmappers of all interfaces together."""
-
-_LOOPBACK = tuple(Interface(address, "lo", 1, "lo") for address in ("127.0.0.1", "::1"))
+_CLIENT_LOOKS, _CLIENT_TIME = 5, 3.0
+"""Looks at UDP ports for clients, and the seconds over which they are spread at least."""
 
 
-class Machine(typing.Protocol):
-    """What an investigation asks of the machine that it looks at."""
-
-    def look(
-        self,
-        method: Method,
-        wanted: Mapping[Target, PortSet],
-        deadline: Deadline,
-        start: int | None,
-    ) -> Look:
-        """What is open of the wanted ports; raises ScanError where nothing could be learnt."""
-
-    def registrations(
-        self, interface: Interface, deadline: Deadline, *, loopback: bool
-    ) -> Registrations:
-        """What the portmapper of an interface says, asked on loopback too if need be."""
-
-    def owners(self, sockets: Collection[Socket], deadline: Deadline) -> Mapping[Socket, Owner]:
-        """Who holds the sockets."""
-
-    def forwarded(self, ports: Collection[Port], deadline: Deadline) -> Collection[Port]:
-        """Those of the ports that the packet filter sends elsewhere."""
-
-    def time(self) -> float:
-        """The time of day, in seconds since the epoch."""
-
-    def pause(self, seconds: float) -> None:
-        """Let some time go by."""
+def _scanned(verdict: Verdict) -> Iterable[Interface]:
+    """The scanned interfaces that findings concern, each once."""
+    found = (each for finding in verdict.findings for each in finding.interfaces)
+    return dict.fromkeys(each for each in found if each.scanned)
 
 
 def investigate(task: Task, machine: Machine) -> Outcome:
@@ -84,6 +62,7 @@ class _Investigation:
     def __init__(self, task: Task, machine: Machine) -> None:
         self._task = task
         self._machine = machine
+        self._inquiry = Inquiry(task, machine)
         self._policy = task.policy
         whole = task.deadline.left()
         self._pause = min(task.settings.confirm, whole * _PAUSE_SHARE)
@@ -99,7 +78,7 @@ class _Investigation:
         if verdict.findings and self._task.settings.confirm:
             report = self._second_look(report, verdict)
             verdict = judge(report, self._policy)
-        report = self._explained(report, verdict)
+        report = self._inquiry.explained(report, verdict)
         taken = self._machine.time()
         history = History()
         if self._task.settings.state:
@@ -121,14 +100,15 @@ class _Investigation:
         settings = self._task.settings
         report = Report(
             method=settings.method,
-            interfaces=self._task.interfaces,
+            interfaces=self._task.chosen.interfaces,
             protocols=tuple(Protocol) if settings.udp else (Protocol.TCP,),
             span=settings.span,
             ephemeral=self._task.ephemeral,
-            failures=self._task.failures,
+            present=self._task.chosen.present,
+            failures=self._task.chosen.failures,
         )
         if self._policy.names_rpc:
-            report = self._with_registrations(report, report.interfaces)
+            report = self._inquiry.with_registrations(report, report.interfaces)
         wanted = {
             (interface, protocol): self._ports(interface, protocol)
             for interface in report.interfaces
@@ -136,23 +116,109 @@ class _Investigation:
         }
         deadline = self._task.deadline.earlier(self._pause + self._reserve)
         start = self._task.memory.resume if self._task.memory else None
-        found = self._machine.look(settings.method, wanted, deadline, start)
+        found = self._look(report, wanted, deadline, start, self._ports)
         report = report._replace(
             services=found.services, unanswered=found.unanswered, coverage=found.coverage
         )
-        return self._with_decisive_owners(report)
+        return self._inquiry.with_decisive_owners(report)
 
     def _second_look(self, report: Report, verdict: Verdict) -> Report:
         """The report after a second look at all that is not as the policy wants it."""
-        left = self._task.deadline.left()
-        self._machine.pause(max(0.0, min(self._pause, left - self._reserve)))
+        doubts = doubtful(report, verdict)
+        before = [service for service in report.services if is_client(report, service)]
+        report, doubts = self._outlasted(report, doubts)
+        report, passed = self._clients_of_daemons(report, verdict, before, doubts)
         if self._policy.names_rpc:
-            concerned = {each: None for finding in verdict.findings for each in finding.interfaces}
-            report = self._with_registrations(report, concerned)
-        wanted = self._again(doubtful(report, verdict))
-        second = self._machine.look(report.method, wanted, self._task.deadline, 0)
-        services = tuple(confirmed(report, verdict, second))
-        return self._with_decisive_owners(report._replace(services=services))
+            report = self._inquiry.with_registrations(report, _scanned(verdict))
+        report = self._looked_at_again(report, doubts)
+        left = tuple(service for service in report.services if service.port not in passed)
+        return self._inquiry.with_decisive_owners(report._replace(services=left))
+
+    def _clients_of_daemons(
+        self, report: Report, verdict: Verdict, before: Sequence[OpenService], doubts: Doubts
+    ) -> tuple[Report, Collection[Port]]:
+        """The report with owners, and the ports that daemons have open as clients.
+
+        A resolver whose upstream is dead keeps its sockets for ten seconds and longer. That it is
+        one shows when others of its ports come or go meanwhile, for which all the time is used that
+        there is.
+        """
+        waiting = [each for each in report.services if is_client(report, each)]
+        waiting = [each for each in waiting if in_doubt(each, doubts)]
+        if not waiting:
+            return report, ()
+        allowed = [judged.service for judged in verdict.judged if judged.rule]
+        report = self._inquiry.with_owners(report, (*of_users(allowed, waiting), *waiting))
+        suspects = held_by_daemons(report, allowed, waiting)
+        restless: set[int] = set()
+        while users_of(suspects) - restless and self._task.deadline.left() > self._reserve:
+            restless |= restless_users(before, self._clients_now(report))
+            self._wait(_CLIENT_TIME / _CLIENT_LOOKS)
+        return report, {each.port for each in suspects if users_of([each]) <= restless}
+
+    def _clients_now(self, report: Report) -> list[OpenService]:
+        """The ports for clients that are open now, by the socket table."""
+        first, last = report.ephemeral
+        span = range(max(first, report.span.first), min(last, report.span.last) + 1)
+        wanted = {(interface, Protocol.UDP): PortSet(span) for interface in report.interfaces}
+        found = self._machine.look(Method.TABLE, report.interfaces, wanted, self._task.deadline, 0)
+        return [each for each in found.services if is_client(report, each)]
+
+    def _outlasted(self, report: Report, doubts: Doubts) -> tuple[Report, Doubts]:
+        """The report and what is in doubt, once the pause has gone by.
+
+        A resolver's sockets come and go, while a server's port stays open, even where its socket is
+        replaced each time: of ports for clients only those stay that are open at every look.
+        """
+        left = self._task.deadline.left() - self._reserve
+        short, waiting = min(self._pause, left), clients(report, doubts)
+        step = max(short, min(_CLIENT_TIME, left)) / _CLIENT_LOOKS
+        waited = 0.0
+        while waiting and waited < step * (_CLIENT_LOOKS - 1):
+            self._wait(step)
+            waited += step
+            report = self._looked_at_again(report, waiting)
+            lasting = clients(report, waiting)
+            doubts = without(doubts, without(waiting, lasting))
+            waiting = lasting
+        self._wait(step if waiting else short - waited)
+        return report, doubts
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            self._machine.pause(seconds)
+
+    def _looked_at_again(self, report: Report, doubts: Doubts) -> Report:
+        """The report after another look at some ports."""
+        wanted = self._again(doubts)
+
+        def ports(interface: Interface, protocol: Protocol) -> PortSet:
+            return wanted.get((interface, protocol), PortSet(()))
+
+        found = self._look(report, wanted, self._task.deadline, 0, ports)
+        return report._replace(services=tuple(confirmed(report, doubts, found)))
+
+    def _look(
+        self,
+        report: Report,
+        wanted: Mapping[Target, PortSet],
+        deadline: Deadline,
+        start: int | None,
+        ports: Callable[[Interface, Protocol], PortSet],
+    ) -> Look:
+        """One look at the wanted ports, and at those that are bound where nothing is scanned.
+
+        Of these *ports* tells which are wanted at such a place.
+        """
+        asked = {target: each for target, each in wanted.items() if target[0].scanned}
+        found = self._machine.look(report.method, report.interfaces, asked, deadline, start)
+        bound = [
+            service
+            for service in bound_services(found.unreached, self._task.chosen)
+            if service.port.protocol in report.protocols
+            and service.port.number in ports(service.interfaces[0], service.port.protocol)
+        ]
+        return found._replace(services=(*found.services, *bound), unreached=())
 
     def _again(self, numbers: Mapping[Target, set[int]]) -> dict[Target, PortSet]:
         """The ports in doubt that are not skipped; where the same are, the same object."""
@@ -174,86 +240,3 @@ class _Investigation:
                 ports = ports.minus(range(skip.first, skip.last + 1))
             self._portsets[skips] = ports
         return self._portsets[skips]
-
-    # What else the judgement needs
-
-    def _with_decisive_owners(self, report: Report) -> Report:
-        """The report with the owners on which the verdict depends."""
-        if not self._policy.names_owners:
-            return report
-        needed = (
-            service for service in report.services if owner_matters(report, self._policy, service)
-        )
-        return self._with_owners(report, needed)
-
-    def _with_owners(self, report: Report, services: Iterable[OpenService]) -> Report:
-        """The report with the owners of some services."""
-        asked = {
-            socket
-            for service in services
-            for socket in service.sockets
-            if socket not in report.owners
-        }
-        if not asked:
-            return report
-        found = self._machine.owners(asked, self._task.deadline)
-        return report._replace(owners={**report.owners, **found})
-
-    def _with_registrations(self, report: Report, interfaces: Iterable[Interface]) -> Report:
-        """The report with what the portmappers of some interfaces say now."""
-        seconds = min(_RPC_TIME, self._task.deadline.left() * _RPC_SHARE)
-        deadline = self._task.deadline.within(seconds)
-        loopback = not any(map(self._skips_portmapper, _LOOPBACK))
-        registrations = dict(report.registrations)
-        for interface in interfaces:
-            if self._skips_portmapper(interface):
-                reason = "the portmapper's port is skipped"
-                registrations[interface] = Registrations(unreachable=reason)
-            else:
-                registrations[interface] = self._machine.registrations(
-                    interface, deadline, loopback=loopback
-                )
-        return report._replace(registrations=registrations)
-
-    def _skips_portmapper(self, interface: Interface) -> bool:
-        """Whether the portmapper must not be asked there; over UDP it is asked where TCP fails."""
-        return any(
-            PORTMAPPER_PORT in skip
-            for protocol in Protocol
-            for skip in self._policy.skips(interface, protocol)
-        )
-
-    # What the reader wants to know
-
-    def _explained(self, report: Report, verdict: Verdict) -> Report:
-        """The report with RPC names, owners and forwards of all that will be shown."""
-        shown = self._shown(verdict)
-        if shown and not self._policy.names_rpc:
-            report = self._with_rpc_names(report)
-        unexplained = {service.port for service in shown if service.no_socket}
-        if unexplained:
-            forwarded = self._machine.forwarded(unexplained, self._task.deadline)
-            report = report._replace(forwarded=frozenset(forwarded))
-        return self._with_owners(report, shown)
-
-    def _shown(self, verdict: Verdict) -> list[OpenService]:
-        """The services of which the text will tell."""
-        if self._task.settings.verbosity or self._task.settings.print_policy:
-            return [judged.service for judged in verdict.judged]
-        return [finding.service for finding in verdict.findings if finding.service]
-
-    def _with_rpc_names(self, report: Report) -> Report:
-        """The report with registrations that only name services: none where nobody answers."""
-        with_portmapper = [
-            interface
-            for service in report.services
-            if service.port.number == PORTMAPPER_PORT
-            for interface in service.interfaces
-        ]
-        asked = self._with_registrations(report, dict.fromkeys(with_portmapper))
-        answers = {
-            interface: known
-            for interface, known in asked.registrations.items()
-            if known.unreachable is None
-        }
-        return report._replace(registrations=answers)

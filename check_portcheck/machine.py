@@ -9,10 +9,11 @@ from check_portcheck.kernel import sockettable
 from check_portcheck.probing import look
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.model import (
+        Endpoint,
         Interface,
         Look,
         Method,
@@ -34,20 +35,29 @@ class ThisMachine:
     def look(
         self,
         method: Method,
+        interfaces: Sequence[Interface],
         wanted: Mapping[Target, PortSet],
         deadline: Deadline,
         start: int | None,
     ) -> Look:
         """What is open of the wanted ports; raises ScanError where nothing could be learnt."""
-        return look.look(method, wanted, deadline, start)
+        return look.look(method, interfaces, wanted, deadline, start)
 
     def registrations(
-        self, interface: Interface, deadline: Deadline, *, loopback: bool
+        self,
+        interface: Interface,
+        deadline: Deadline,
+        *,
+        loopback: bool,
+        programs: Collection[int],
     ) -> Registrations:
-        """What the portmapper of an interface says, asked on loopback too if need be."""
+        """What the portmapper of an interface says, at least of *programs*.
+
+        It is asked on *loopback* too if need be.
+        """
         from check_portcheck.rpc import rpcbind
 
-        return rpcbind.registrations(interface, deadline, loopback=loopback)
+        return rpcbind.registrations(interface, deadline, loopback=loopback, programs=programs)
 
     def owners(self, sockets: Collection[Socket], deadline: Deadline) -> Mapping[Socket, Owner]:
         """Who holds the sockets."""
@@ -55,11 +65,13 @@ class ThisMachine:
 
         return owners.find(sockets, deadline, sockettable.read)
 
-    def forwarded(self, ports: Collection[Port], deadline: Deadline) -> Collection[Port]:
-        """Those of the ports that the packet filter sends elsewhere."""
-        from check_portcheck.kernel import forwards
+    def forwarded(
+        self, asked: Collection[tuple[Interface, Port]], deadline: Deadline
+    ) -> Mapping[tuple[Interface, Port], Endpoint]:
+        """Where what is sent to the asked ports really goes, as far as that can be told."""
+        from check_portcheck.probing import forwards
 
-        return forwards.forwarded(ports, deadline)
+        return forwards.forwarded(asked, deadline)
 
     def time(self) -> float:
         """The time of day, in seconds since the epoch."""

@@ -133,23 +133,39 @@ class Choice(NamedTuple):
     """Where it stands: ``FILE:LINE`` or the option."""
 
 
+class Device(NamedTuple):
+    """A network device."""
+
+    name: str
+    """``eth0``."""
+    group: str
+    """The name under which it counts where it was not chosen itself: its own, or the kernel's kind
+    for what comes and goes with containers and virtual machines (``veth``, ``tap``)."""
+
+
 class Interface(NamedTuple):
-    """One IP address of this machine that is scanned."""
+    """One IP address of this machine that is scanned, or where else a socket is bound."""
 
     address: str
     """Numeric, in the kernel's own spelling; a link-local IPv6 address carries its ``%device``."""
     device: str
-    """The device that has the address, ``eth0``."""
+    """The device that has the address, ``eth0``; empty for a bound address without a device."""
     ifindex: int
-    """The kernel's index of that device."""
+    """The kernel's index of the device of its local route, on which packets to it arrive.
+
+    That is the same device, but where several have the address. 0 for none.
+    """
     label: str
-    """The address label of an alias (``eth0:1``), else the device."""
+    """What else rules may call it: the address label of an alias (``eth0:1``), else the device."""
     up: bool = True
     """Whether the device is up; the address answers locally even when it is down."""
     chosen: tuple[str, ...] = ()
     """The names by which the user chose it, addresses or devices: perfdata is kept per name."""
     origins: tuple[str, ...] = ()
     """Where it was chosen, for messages: ``official name HOST``, ``FILE:LINE``, an option."""
+    scanned: bool = True
+    """False for where a socket is bound that no scanned address reaches: a multicast address, an
+    address of a device that is down, a device without addresses."""
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -172,11 +188,24 @@ class Interface(NamedTuple):
         return self.address == "::1" or self.address.startswith("127.")
 
     def __str__(self) -> str:
-        return f"[{self.address}]" if ":" in self.address else self.address
+        text = self.address if self.scanned else self.label
+        return f"[{text}]" if ":" in self.address else text
 
 
 Target = tuple[Interface, Protocol]
 """Where ports are looked at."""
+
+
+class Endpoint(NamedTuple):
+    """One end of a connection; its text is ``192.0.2.7:80`` or ``[2001:db8::7]:80``."""
+
+    address: str
+    """Numeric, without scope."""
+    port: int
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.port}"
 
 
 class Socket(NamedTuple):
@@ -214,6 +243,8 @@ class Process(NamedTuple):
     """Start, seconds since the epoch."""
     unit: str | None = None
     """The systemd unit, or the container as ``container:ID``, from the cgroup."""
+    deleted: bool = False
+    """Whether the program file was deleted, or replaced, since the process started it."""
 
 
 class Unseen(enum.StrEnum):
@@ -224,6 +255,7 @@ class Unseen(enum.StrEnum):
     """Whoever may not see process 1 is not shown the processes of others (proc(5))."""
     DENIED = "permission denied"
     """Even root may not look: capabilities or a security module."""
+    NO_PSUTIL = "psutil cannot be imported"
     TIME_LIMIT = "time limit"
     OUTSIDE = "holder outside this container"
     ENDED = "holder ended meanwhile"
@@ -281,6 +313,8 @@ class Unanswered(NamedTuple):
 
     interface: Interface
     ports: PortRange
+    reason: str = ""
+    """Why, where it was not for want of time."""
 
 
 class Coverage(NamedTuple):
@@ -306,6 +340,8 @@ class Look(NamedTuple):
     services: tuple[OpenService, ...]
     unanswered: tuple[Unanswered, ...] = ()
     coverage: Coverage = Coverage()
+    unreached: tuple[Socket, ...] = ()
+    """Rows of the socket table that answer on none of the interfaces."""
 
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
@@ -356,8 +392,10 @@ class Report(NamedTuple):
     """By interface; those whose portmapper was not asked are missing."""
     owners: Mapping[Socket, Owner] = NOTHING
     """By socket; those that nobody asked for are missing."""
-    forwarded: frozenset[Port] = frozenset()
-    """Ports without a socket that a packet filter rule (DNAT, REDIRECT) explains."""
+    present: frozenset[str] = frozenset()
+    """The addresses, devices and labels that the machine has, scanned or not."""
+    forwarded: Mapping[tuple[Interface, Port], Endpoint] = NOTHING
+    """Where what was sent to ports without a socket really went, as far as that could be told."""
     seconds: float = 0.0
     """Duration of the scan."""
 
@@ -369,6 +407,11 @@ class Report(NamedTuple):
             groups.setdefault(programs, []).append(interface)
         for programs, interfaces in groups.items():
             yield service.on(tuple(interfaces)), programs
+
+    def destinations(self, service: OpenService) -> tuple[Endpoint | None, ...]:
+        """Where what is sent to a service really goes, each place once; None where unknown."""
+        ends = (self.forwarded.get((each, service.port)) for each in service.interfaces)
+        return tuple(dict.fromkeys(ends))
 
     def programs_at(self, interface: Interface, port: Port) -> tuple[int, ...]:
         """The numbers of the RPC programs registered on a port of one interface."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.policy.verdict import FindingKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Mapping
 
     from check_portcheck.config.settings import Settings
     from check_portcheck.deadline import Deadline
+    from check_portcheck.kernel.selection import Chosen
     from check_portcheck.memory.history import History, Memory
-    from check_portcheck.model import Failure, Interface, Report, Span
+    from check_portcheck.model import Interface, Report, Span
     from check_portcheck.names import Names
     from check_portcheck.policy.rules import Policy
     from check_portcheck.policy.verdict import Verdict
@@ -28,13 +29,11 @@ class Task(NamedTuple):
     settings: Settings
     policy: Policy
     names: Names
-    interfaces: tuple[Interface, ...]
+    chosen: Chosen
     ephemeral: Span
     """The kernel's range of ports for clients (ip_local_port_range)."""
     deadline: Deadline
     """When the outcome is due."""
-    failures: tuple[Failure, ...] = ()
-    """What was chosen and cannot be looked at."""
     notes: tuple[str, ...] = ()
     """What the user should know of the choice and of what is remembered, one line each."""
     memory: Memory | None = None
@@ -70,26 +69,33 @@ class Outcome(NamedTuple):
     def counts(self) -> dict[str, Counts]:
         """Open services and findings for each chosen name, in the order of choice.
 
-        Each counts once per interface on which it is.
+        Each counts once under a name, on however many of its interfaces it is; what is at no
+        interface counts under the first one.
         """
-        names = [*_chosen(self.report.interfaces), *(each.name for each in self.report.failures)]
-        counted: dict[str, Counter[str]] = {name: Counter() for name in names}
-        for (what, interfaces), number in self._by_interfaces().items():
-            for name in _chosen(interfaces):
-                counted[name][what] += number
+        names = self.task.chosen.counted
+        counted: dict[str, _Found] = {name: defaultdict(set) for name in names}
+        for (what, interfaces), items in self._by_interfaces().items():
+            for name in _chosen(interfaces) or names[:1]:
+                counted[name][what] |= items
         return {
-            name: Counts(found[_OPEN], *(found[kind] for kind in FindingKind))
+            name: Counts(len(found[_OPEN]), *(len(found[kind]) for kind in FindingKind))
             for name, found in counted.items()
         }
 
-    def _by_interfaces(self) -> Counter[tuple[str, tuple[Interface, ...]]]:
+    def _by_interfaces(self) -> Mapping[tuple[str, tuple[Interface, ...]], set[object]]:
         """Open services and findings by the interfaces on which they are; many share the same."""
-        found = Counter((_OPEN, judged.service.interfaces) for judged in self.verdict.judged)
-        found.update((finding.kind, finding.interfaces) for finding in self.verdict.findings)
+        found: defaultdict[tuple[str, tuple[Interface, ...]], set[object]] = defaultdict(set)
+        for judged in self.verdict.judged:
+            found[_OPEN, judged.service.interfaces].add(judged.service.port)
+        for finding in self.verdict.findings:
+            found[finding.kind, finding.interfaces].add(finding.item)
         return found
 
 
-def _chosen(interfaces: Iterable[Interface]) -> Iterator[str]:
-    """The names by which interfaces were chosen, each as often as it stands for one of them."""
-    for interface in interfaces:
-        yield from interface.chosen
+_Found = defaultdict[str, set[object]]
+"""Open services and findings by kind."""
+
+
+def _chosen(interfaces: Iterable[Interface]) -> Collection[str]:
+    """The names by which interfaces were chosen, each once."""
+    return dict.fromkeys(name for interface in interfaces for name in interface.chosen)

@@ -7,24 +7,32 @@ import select
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from check_portcheck.deadline import Deadline
 
 _LARGEST_PART = 1 << 16
 
 
-def collect(outputs: Mapping[int, bytearray], deadline: Deadline) -> set[int]:
+def collect(
+    outputs: Mapping[int, bytearray], deadline: Deadline, stops: Collection[int] = ()
+) -> set[int]:
     """Add to each buffer what comes out of its pipe until all of them are closed at the other end.
 
-    Gives the pipes that were still open at *deadline*.
+    Gives the pipes that were still open at *deadline*, or when something could be read from one of
+    the descriptors *stops*.
     """
     poll = select.poll()
     for output in outputs:
         poll.register(output, select.POLLIN)
+    for stop in stops:
+        poll.register(stop, select.POLLIN)
     unfinished = set(outputs)
     while unfinished and not deadline.passed:
-        for output, _ in poll.poll(deadline.left() * 1000):
+        ready = [output for output, _ in poll.poll(deadline.left() * 1000)]
+        if not set(stops).isdisjoint(ready):
+            break
+        for output in ready:
             if part := os.read(output, _LARGEST_PART):
                 outputs[output].extend(part)
             else:

@@ -11,6 +11,7 @@ from check_portcheck.model import ScanError, State
 from check_portcheck.policy.verdict import FindingKind
 from check_portcheck.report.form import Assessment
 from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from check_portcheck.report.parts import everything
 from check_portcheck.report.wording import short
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from check_portcheck.outcome import Outcome
     from check_portcheck.policy.verdict import Severities
+    from check_portcheck.report.parts import Part
 
 
 class Portcheck(nagiosplugin.Resource):
@@ -27,6 +29,8 @@ class Portcheck(nagiosplugin.Resource):
         self._investigate = investigate
         self.outcome: Outcome | None = None
         """What came of it, None before probe() and where nothing could be learnt."""
+        self.part: Part | None = None
+        """All that it tells, put together once for first line and details."""
 
     def probe(self) -> list[nagiosplugin.Metric]:
         """The counts per chosen name, in the order of perfdata; all at once, at the end."""
@@ -34,6 +38,7 @@ class Portcheck(nagiosplugin.Resource):
             self.outcome = self._investigate()
         except ScanError as failed:
             raise nagiosplugin.CheckError(str(failed)) from failed
+        self.part = everything(self.outcome)
         return list(_metrics(self.outcome))
 
 
@@ -102,7 +107,7 @@ class PortcheckSummary(nagiosplugin.Summary):
         """The counts, then the worst findings that fit; why, where nothing could be learnt."""
         if self.resource.outcome is None:
             return short(str(results.first_significant), LONGEST_HEADLINE)
-        return Narrative(self.resource.outcome).headline()
+        return Narrative(self.resource.outcome, self.resource.part).headline()
 
 
 def assess(resource: Portcheck, severities: Severities) -> Assessment:
@@ -120,7 +125,10 @@ def assess(resource: Portcheck, severities: Severities) -> Assessment:
     check()
     perfdata = (result.metric.performance() for result in check.results.results if result.metric)
     return Assessment(
-        State(check.exitcode), check.summary_str, tuple(map(str, filter(None, perfdata)))
+        State(check.exitcode),
+        check.summary_str,
+        tuple(map(str, filter(None, perfdata))),
+        resource.part,
     )
 
 
@@ -148,6 +156,7 @@ def _metrics(outcome: Outcome) -> Iterator[nagiosplugin.Metric]:
             (FindingKind.MISSING.value, count.missing),
         ):
             yield nagiosplugin.Metric(f"{kind}_{labels[name]}", value, min=0, context=kind)
-    unseen = sum(count.unverified for count in counts.values()) + len(outcome.report.failures)
+    unverified = [f for f in outcome.verdict.findings if f.kind is FindingKind.UNVERIFIED]
+    unseen = len(unverified) + len(outcome.report.failures)
     yield nagiosplugin.Metric("unverified", unseen, context="unverified")
     yield nagiosplugin.Metric("time", outcome.report.seconds, "s", context="time")

@@ -7,20 +7,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from check_portcheck import plugin
-from check_portcheck.config import conflicts
+from check_portcheck.config import owners
 from check_portcheck.config.options import effective
-from check_portcheck.config.settings import ConfigError
 from check_portcheck.investigation import investigate
-from check_portcheck.kernel import interfaces, sockettable
+from check_portcheck.kernel import interfaces, processes, sockettable
 from check_portcheck.machine import ThisMachine
 from check_portcheck.model import State
 from check_portcheck.outcome import Task
+from check_portcheck.policy.idle import idle
 from check_portcheck.policy.rules import Policy
 from check_portcheck.report.forms import form_of
 
 if TYPE_CHECKING:
     from check_portcheck.config.settings import Settings
     from check_portcheck.deadline import Deadline
+    from check_portcheck.kernel.selection import Chosen
     from check_portcheck.memory.history import Memory
     from check_portcheck.names import Names
     from check_portcheck.outcome import Outcome
@@ -30,39 +31,46 @@ if TYPE_CHECKING:
 def answer(settings: Settings, names: Names, deadline: Deadline) -> Answer:
     """Text and exit code, at the latest at *deadline*.
 
-    Raises InterfaceError, or ConfigError where a rule names what is not scanned.
+    Raises InterfaceError where there is nothing to scan.
     """
     form = form_of(settings.format)
     if not settings.active and not settings.check_config:
         return form.inactive()
-    memory, trouble = _recall(settings)
+    memory, trouble, ours = _recall(settings)
     if memory and (age := _age(memory, settings)) is not None:
         text = form.reused(memory.output, memory.taken, age, settings.interval)
         return text, memory.code
     chosen = interfaces.choose(settings.interfaces, settings.devices, official=settings.official)
-    absent = [failure.name for failure in chosen.failures]
-    if unscanned := conflicts.unscanned(settings.rules, chosen.interfaces, absent):
-        raise ConfigError(unscanned)
+    policy = Policy(settings.rules)
     if settings.check_config:
-        return effective(settings), State.OK
+        return effective(settings) + _remarks(policy, chosen), State.OK
     return _investigated(
         Task(
             settings=settings,
-            policy=Policy(settings.rules),
+            policy=policy,
             names=names,
-            interfaces=chosen.interfaces,
+            chosen=chosen,
             ephemeral=sockettable.ephemeral_ports(),
             deadline=deadline,
-            failures=chosen.failures,
-            notes=(*chosen.notes, *trouble),
+            notes=(*settings.notes, *chosen.notes, *trouble),
             memory=memory and _comparable(memory, settings),
         ),
         form,
+        remember=ours,
     )
 
 
-def _investigated(task: Task, form: Form) -> Answer:
-    """What comes of a task, as text and exit code."""
+def _remarks(policy: Policy, chosen: Chosen) -> str:
+    """What in the policy can have no effect on this machine now, as comments of a file."""
+    users = {name: processes.user_named(name) for name in owners.named(policy.rules)}
+    without = [f"{rule}, {rule.source}" for rule in idle(policy.rules, chosen.interfaces)]
+    doubtful = owners.doubtful(policy.rules, users, processes.running())
+    lines = [f"# no effect now: {each}\n" for each in without]
+    return "".join(lines + [f"# doubtful: {each}\n" for each in doubtful])
+
+
+def _investigated(task: Task, form: Form, *, remember: bool) -> Answer:
+    """What comes of a task, as text and exit code; *remember*: whether the next run may know it."""
     resource = plugin.Portcheck(partial(investigate, task, ThisMachine()))
     assessment = plugin.assess(resource, task.settings.severities)
     if resource.outcome is None:
@@ -72,21 +80,21 @@ def _investigated(task: Task, form: Form) -> Answer:
 
         return policyfile.policy_file(resource.outcome)
     text, code = form.finished(resource.outcome, assessment)
-    if task.settings.state and (trouble := _remember(resource.outcome, text, code)):
+    if remember and (trouble := _remember(resource.outcome, text, code)):
         return form.finished(resource.outcome.noted(trouble), assessment)
     return text, code
 
 
-def _recall(settings: Settings) -> tuple[Memory | None, list[str]]:
-    """What the last run left, and a note when that cannot be used."""
+def _recall(settings: Settings) -> tuple[Memory | None, list[str], bool]:
+    """What the last run left, a note when that cannot be used, and whether to write the file."""
     if settings.state is None:
-        return None, []
+        return None, [], False
     from check_portcheck.memory import statefile
 
     try:
-        return statefile.read(settings.state), []
+        return statefile.read(settings.state), [], True
     except statefile.StateFileError as unusable:
-        return None, [f"state file {settings.state} {unusable}"]
+        return None, [f"state file {settings.state} {unusable}"], unusable.ours
 
 
 def _age(memory: Memory, settings: Settings) -> float | None:

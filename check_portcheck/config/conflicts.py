@@ -21,15 +21,12 @@ from check_portcheck.model import (
 from check_portcheck.policy.rules import ANY_INTERFACE, Kind, RpcProgram, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator
 
-    from check_portcheck.model import Interface
     from check_portcheck.policy.rules import InterfacePattern, Item, OwnerPattern
 
 _EVERY_PATTERN = ""
 """Under this key stand all skip rules."""
-_SHOWN = 8
-"""Scanned interfaces that one message names."""
 
 
 class Reach(NamedTuple):
@@ -74,26 +71,6 @@ def contradictions(rules: Iterable[Rule], reach: Reach) -> list[str]:
     return errors
 
 
-def unscanned(
-    rules: Iterable[Rule], interfaces: Sequence[Interface], absent_devices: Collection[str]
-) -> list[str]:
-    """What is wrong with the rules given the interfaces that are scanned, one line each.
-
-    Devices of *absent_devices* were chosen too, and have no address now: rules may name them.
-    """
-    rules = tuple(rules)
-    patterns = {rule.where.text: rule.where for rule in rules}
-    matched = {text: tuple(filter(each.matches, interfaces)) for text, each in patterns.items()}
-    scanned = _scanned(interfaces)
-    errors: dict[tuple[str, str], str] = {}
-    for rule in rules:
-        text = rule.where.text
-        reason = "" if matched[text] else _elsewhere(rule, absent_devices)
-        if reason:  # once for all items of an entry
-            errors[rule.source, text] = f"{rule.source}: {reason} ({scanned})"
-    return [*errors.values(), *_skipped_here(rules, matched)]
-
-
 def _repeated(rules: Iterable[Rule]) -> Iterator[str]:
     """The same item for the same interface: in two lists, or twice in one for the same owner."""
     listed: dict[tuple[bool, str, Item], Rule] = {}
@@ -111,36 +88,6 @@ def _repeated(rules: Iterable[Rule]) -> Iterator[str]:
         same = owned.setdefault((*key, rule.owner), rule)
         if same is not rule:
             yield f"{named} by {same.source}"
-
-
-def _elsewhere(rule: Rule, absent_devices: Collection[str]) -> str:
-    """What is wrong with a rule for interfaces that are not scanned, empty where nothing is."""
-    where = rule.where
-    if where.names_one:
-        absent = where.text in absent_devices or _device(where) in absent_devices
-        return "" if absent else f"{where.text} is not scanned"
-    if where.network is not None and rule.kind is Kind.REQUIRED:
-        return f"no address of {where} is scanned"
-    return ""
-
-
-def _skipped_here(
-    rules: Sequence[Rule], matched: Mapping[str, Sequence[Interface]]
-) -> Iterator[str]:
-    """Required rules that a skip rule defeats which names the same interface in another way."""
-    by_pattern = _by_pattern(rules)
-    by_interface = _Skips(
-        (interface, skip)
-        for skip in _of_kind(Kind.SKIP, rules)
-        for interface in matched[skip.where.text]
-    )
-    for rule in _of_kind(Kind.REQUIRED, rules):
-        port = _needed(rule.item)
-        if _directly(by_pattern, rule.where, port):
-            continue  # a contradiction, whatever addresses there are
-        skip = by_interface.first(matched[rule.where.text], port)
-        if skip:
-            yield f"{rule.source}: {_named(rule)} is skipped by {skip.source} ({skip.where})"
 
 
 _Skip = tuple[Span, Rule]
@@ -214,25 +161,3 @@ def _needed(item: Item) -> Port | None:
 def _named(rule: Rule) -> str:
     owner = f"@{rule.owner}" if rule.owner else ""
     return f"{rule.kind} {rule.item}{owner} on {rule.where}"
-
-
-def _device(where: InterfacePattern) -> str:
-    """The device that an address with a scope or a label belongs to, else the text itself."""
-    if "%" in where.text:
-        return where.text.partition("%")[2]
-    return where.text.partition(":")[0] if where.text.count(":") == 1 else where.text
-
-
-def _scanned(interfaces: Sequence[Interface]) -> str:
-    """The interfaces that are scanned and where they were chosen."""
-    if not interfaces:
-        return "scanned: nothing"
-    shown = [_chosen(each) for each in interfaces[:_SHOWN]]
-    if len(interfaces) > _SHOWN:
-        shown.append(f"and {len(interfaces) - _SHOWN} more")
-    return f"scanned: {'; '.join(shown)}"
-
-
-def _chosen(interface: Interface) -> str:
-    origins = " and ".join(interface.origins)
-    return f"{interface.address}, chosen by {origins}" if origins else interface.address

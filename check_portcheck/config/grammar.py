@@ -1,4 +1,4 @@
-"""The grammar of a list entry: text to rules, addresses and devices.
+"""The grammar of a list entry: text to rules.
 
 Pure. Every token is read as a whole: one that is only partly understood is an error.
 """
@@ -6,21 +6,19 @@ Pure. Every token is read as a whole: one that is only partly understood is an e
 from __future__ import annotations
 
 import re
-import socket
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING
 
-from check_portcheck.config.values import TokenError, is_digits, quoted, whole
-from check_portcheck.model import HIGHEST_PORT, V4_MAPPED, PortRange, Protocol, Span
+from check_portcheck.config import owners
+from check_portcheck.config.interfaces import interface
+from check_portcheck.config.values import TokenError, quoted, whole
+from check_portcheck.model import HIGHEST_PORT, PortRange, Protocol, Span
 from check_portcheck.names import HIGHEST_PROGRAM
 from check_portcheck.policy.rules import (
     ANY_INTERFACE,
     EphemeralPorts,
-    InterfacePattern,
     Item,
     Kind,
-    OwnerKind,
-    OwnerPattern,
     RpcProgram,
     Rule,
 )
@@ -29,15 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from check_portcheck.names import Names
+    from check_portcheck.policy.rules import InterfacePattern, OwnerPattern
 
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
-_LENGTH = 15  # IFNAMSIZ of linux/if.h without the final NUL
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _PROGRAM = re.compile(r"RPC_([0-9]+)")
-_OWNER_NAME = re.compile(r"[^:/]+")
-_OWNER_KIND = re.compile(r"(user|unit):(.+)", re.DOTALL)
-_DEVICE = re.compile(r"[^][*/:\s]+(:[^][*/:\s]+)?")  # a colon begins the label of an alias
-_VLAN = re.compile(r"[^.]*[^.0-9][^.]*(\.[0-9]+){1,2}(:.+)?")  # eth0.100, but no host.example
+_LONGEST_REWRITTEN = 200
+"""Characters of an entry that a message writes anew as a whole."""
+
+
+class _PlaceError(TokenError):
+    """An entry whose interfaces are wrong, so that the whole has to be written in another way."""
 
 
 def tokens(text: str) -> list[str]:
@@ -47,16 +47,43 @@ def tokens(text: str) -> list[str]:
 
 def rules(kind: Kind, text: str, source: str, names: Names) -> tuple[list[Rule], list[str]]:
     """The rules of one list entry, ``[INTERFACE:]ITEM[,ITEM...]``, and all that is wrong in it."""
+    found, errors = _read(kind, text, source, names)
+    misplaced = next((each for each in errors if isinstance(each, _PlaceError)), None)
+    if misplaced and (advice := _rewritten(kind, text, names)):
+        return found, [str(misplaced.advised(advice))]
+    return found, [str(error) for error in errors]
+
+
+def _read(kind: Kind, text: str, source: str, names: Names) -> tuple[list[Rule], list[TokenError]]:
+    """The rules of one list entry, and what is wrong with it, part by part."""
     entry = _joined(tokens(text))
     if not entry:
-        return [], ["no port"]
+        return [], [TokenError("no port")]
     prefix, first = _parted(entry[0])
     items, errors = _items(kind, [first, *entry[1:]], names)
     try:
-        where = _where(kind, prefix, first)
+        where = _where(kind, prefix)
     except TokenError as error:
-        return [], [str(error), *errors]
+        return [], [error, *errors]
     return [Rule(kind, where, item, owner, source) for item, owner in items], errors
+
+
+def _rewritten(kind: Kind, text: str, names: Names) -> str:
+    """What to write in place of an entry whose interfaces are wrong, empty where that is not known.
+
+    An entry for each interface, ``... and ...``, and where some may be meant, ``... or ...``.
+    """
+    if len(text) > _LONGEST_REWRITTEN:
+        return ""
+    from check_portcheck.config.rewriting import rewritten  # only what is wrong pays for advice
+
+    meant = partial(_item_meant, kind, names=names)
+    found = {
+        " and ".join(entries): None
+        for entries in rewritten(tokens(text), names, meant)
+        if entries and not any(_read(kind, entry, "", names)[1] for entry in entries)
+    }
+    return " or ".join(found)
 
 
 def _joined(entry: list[str]) -> list[str]:
@@ -83,27 +110,46 @@ def _parted(token: str) -> tuple[str | None, str]:
     return where if colon else None, item + at + owner
 
 
-def _where(kind: Kind, prefix: str | None, first: str) -> InterfacePattern:
-    """The interfaces that the rules of an entry hold on; *first* is its first item."""
+def _where(kind: Kind, prefix: str | None) -> InterfacePattern:
+    """The interfaces that the rules of an entry hold on."""
     if prefix:
-        return interface(prefix)
+        try:
+            return interface(prefix)
+        except TokenError as error:
+            raise _PlaceError(error.problem) from error
     if kind is Kind.SKIP and prefix is None:
         return ANY_INTERFACE
-    example = first if first and not first.startswith("@") else "22/tcp"
-    raise TokenError(f"no interface ({quoted(f'*:{example}')} would mean every scanned one)")
+    raise _PlaceError("no interface in front (* is every scanned one)")
 
 
 def _items(
     kind: Kind, entry: Iterable[str], names: Names
-) -> tuple[list[tuple[Item, OwnerPattern | None]], list[str]]:
+) -> tuple[list[tuple[Item, OwnerPattern | None]], list[TokenError]]:
     """The items of an entry with their owners, and what is wrong with the others."""
-    found, errors = [], []
+    found = []
+    errors: list[TokenError] = []
     for token in entry:
         try:
             found.append(_item(kind, token, names))
+        except _PlaceError as error:
+            errors.append(error)
         except TokenError as error:
-            errors.append(str(error))
+            errors.append(error.advised(_item_meant(kind, token, names)))
     return found, errors
+
+
+def _item_meant(kind: Kind, token: str, names: Names) -> str:
+    """What to write in place of a wrong item, empty where that is not known."""
+    from check_portcheck.config import advice  # only what is wrong pays for advice
+
+    if kind is Kind.SKIP:
+        token = token.partition("@")[0]
+
+    def read(guess: str) -> None:
+        for each in tokens(guess):
+            _item(kind, each, names)
+
+    return advice.accepted(advice.items(token, names), read)
 
 
 def _item(kind: Kind, token: str, names: Names) -> tuple[Item, OwnerPattern | None]:
@@ -114,7 +160,7 @@ def _item(kind: Kind, token: str, names: Names) -> tuple[Item, OwnerPattern | No
         _require(item, token)
     if kind is Kind.SKIP and (at or not isinstance(item, PortRange)):
         raise TokenError(f"{quoted(token)}: only ports can be skipped, whoever holds them")
-    return item, _owner(owner, token) if at else None
+    return item, owners.owner(owner) if at else None
 
 
 def _require(item: Item, token: str) -> None:
@@ -128,7 +174,7 @@ def _require(item: Item, token: str) -> None:
 def _services(text: str, token: str, names: Names) -> Item:
     """What an item names, without its owner; *token* is the whole, for messages."""
     if ":" in text:
-        raise TokenError(f"{quoted(token)} names a second interface: an entry takes one")
+        raise _PlaceError(f"{quoted(token)} names a second interface: an entry takes one")
     what, _, suffix = text.rpartition("/")
     protocol = _PROTOCOLS.get(suffix.lower())
     if not what or protocol is None:
@@ -148,7 +194,7 @@ def _ports(what: str, protocol: Protocol) -> PortRange | None:
     first = whole(match[1], HIGHEST_PORT)
     last = whole(match[2], HIGHEST_PORT) if match[2] else first
     if first > last:
-        raise TokenError(f"{quoted(what)} runs backwards: write {last}-{first}")
+        raise TokenError(f"{quoted(what)} runs backwards")
     return PortRange(protocol, Span(first, last))
 
 
@@ -166,129 +212,8 @@ def _program(what: str, protocol: Protocol, names: Names) -> RpcProgram:
 def _no_program(what: str, protocol: Protocol, names: Names) -> TokenError:
     """The error of a name that is no RPC program, with what to write in its place."""
     token = quoted(f"{what}/{protocol}")
-    port = names.ports.get((what, protocol))
-    if port is not None:
-        return TokenError(f"{token} is no RPC program: write {port}/{protocol}")
+    if (what, protocol) in names.ports:
+        return TokenError(f"{token} is no RPC program")
     return TokenError(
         f"{token} is no port, and no RPC program of /etc/rpc (RPC_number/{protocol} names any)"
     )
-
-
-def _owner(text: str, token: str) -> OwnerPattern:
-    """``sshd``, ``/usr/sbin/sshd``, ``user:postgres`` or ``unit:nginx.service``."""
-    if text.startswith("/"):
-        return OwnerPattern(OwnerKind.EXECUTABLE, text)
-    if _OWNER_NAME.fullmatch(text):
-        return OwnerPattern(OwnerKind.NAME, text)
-    match = _OWNER_KIND.fullmatch(text)
-    if match:
-        return OwnerPattern(OwnerKind(match[1]), match[2])
-    known = "@NAME, @/EXECUTABLE, @user:NAME or @unit:NAME"
-    raise TokenError(f"{quoted(token)}: the owner is not of the form {known}")
-
-
-@lru_cache(maxsize=256)  # a policy names few interfaces, on many lines
-def interface(text: str) -> InterfacePattern:
-    """The interfaces that an entry speaks of: ``*``, an address, a device or a network."""
-    if text == ANY_INTERFACE.text:
-        return ANY_INTERFACE
-    if "/" in text:
-        return _network(text)
-    name = _unbracketed(text)
-    if _packed(name.partition("%")[0]):
-        return InterfacePattern(address(text))
-    if _is_device(name) and not _is_dotted(name):
-        return InterfacePattern(name)
-    hint = ": every scanned one is *" if name == "all" else ""
-    raise TokenError(f"{quoted(text)} is no address and no device{hint}")
-
-
-def address(text: str) -> str:
-    """An IP address that an interface can have, in the kernel's spelling."""
-    base, percent, scope = _unbracketed(text).partition("%")
-    packed = _packed(base)
-    if packed is None:
-        raise TokenError(f"{quoted(text)} is no IP address")
-    if not any(packed):
-        raise TokenError(f"{quoted(text)} is the wildcard, the address of no interface")
-    link_local = _is_link_local(packed)
-    if link_local and not _is_device(scope):  # RFC 4007, 11: ambiguous without its zone
-        raise TokenError(f"{quoted(text)} is link-local and needs its device: {base}%eth0")
-    if percent and not link_local:
-        raise TokenError(f"{quoted(text)} has a device, which only link-local addresses take")
-    return _spelled(packed) + percent + scope
-
-
-def _is_link_local(packed: bytes) -> bool:
-    """Whether an address is in fe80::/10 (RFC 4291, 2.4)."""
-    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
-
-
-def _spelled(packed: bytes) -> str:
-    """An address as the kernel spells it."""
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
-
-
-def address_or_all(text: str) -> str:
-    """An address as above, or ``all``."""
-    if text.lower() == "all":
-        return "all"
-    if text == ANY_INTERFACE.text:
-        raise TokenError(f"{quoted(text)} is for lists: every address is all")
-    if _is_device(text) and not _is_dotted(text):
-        raise TokenError(f"{quoted(text)} is no IP address (devices: PortCheckDevice, --device)")
-    return address(text)
-
-
-def device(text: str) -> str:
-    """The name of a device, or the label of an alias."""
-    if _packed(_unbracketed(text).partition("%")[0]):
-        raise TokenError(
-            f"{quoted(text)} is no device (addresses: PortCheckInterface, --interface)"
-        )
-    if not _is_device(text):
-        raise TokenError(f"{quoted(text)} is no device")
-    return text
-
-
-def _network(text: str) -> InterfacePattern:
-    from ipaddress import ip_network  # 4 ms that only a policy with networks pays
-
-    base, _, digits = text.partition("/")
-    packed = _packed(_unbracketed(base))
-    mapped = packed is not None and len(packed) == 4 and ":" in base
-    if packed is None or mapped or not is_digits(digits):
-        raise TokenError(f"{quoted(text)} is no network: ADDRESS/LENGTH")
-    network = ip_network((packed, whole(digits, len(packed) * 8)), strict=False)
-    if network.network_address.packed != packed:
-        raise TokenError(f"{quoted(text)} has host bits set: the network is {network}")
-    return InterfacePattern(str(network), network)
-
-
-def _unbracketed(text: str) -> str:
-    """What the brackets hold, which may stand round anything with a colon of its own."""
-    enclosed = text.startswith("[") and text.endswith("]") and ":" in text
-    return text[1:-1] if enclosed else text
-
-
-def _packed(text: str) -> bytes | None:
-    """An address in network order, IPv4 mapped into IPv6 as IPv4; None for what is no address."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            packed = socket.inet_pton(family, text)
-        except (OSError, ValueError):  # ValueError: a NUL, or what has no UTF-8
-            continue
-        return packed[12:] if packed[:12] == V4_MAPPED else packed
-    return None
-
-
-def _is_device(name: str) -> bool:
-    """Whether it can be a device or a label (dev_valid_name in net/core/dev.c), and no pattern."""
-    reserved = (".", "..", "all", "default")  # the last two: sysctl_dev_name_is_allowed
-    fits = len(name.encode(errors="replace")) <= _LENGTH
-    return fits and name not in reserved and bool(_DEVICE.fullmatch(name))
-
-
-def _is_dotted(name: str) -> bool:
-    """Whether it must be a host's name or a mistyped address, and not a device such as eth0.100."""
-    return "." in name and not _VLAN.fullmatch(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.config import grammar, values
+from check_portcheck.config import interfaces, values
 from check_portcheck.config.settings import Format, Settings
 from check_portcheck.model import HIGHEST_PORT, Choice, Method
 from check_portcheck.policy.rules import Kind
@@ -154,9 +154,9 @@ OPTIONS = (
         name="--interface",
         key="PortCheckInterface",
         metavar="ADDR[,ADDR...]",
-        help="addresses to scan, or all",
+        help="addresses and networks to scan, or all; !ADDR is left out",
         sets="interfaces",
-        read=grammar.address_or_all,
+        read=interfaces.chosen_address,
         value=lambda settings: settings.interfaces,
         repeatable=True,
     ),
@@ -164,9 +164,9 @@ OPTIONS = (
         name="--device",
         key="PortCheckDevice",
         metavar="NAME[,NAME...]",
-        help="devices to scan",
+        help="devices to scan, also eth*; !docker0 is left out",
         sets="devices",
-        read=grammar.device,
+        read=interfaces.chosen_device,
         value=lambda settings: settings.devices,
         repeatable=True,
     ),
@@ -234,6 +234,7 @@ OPTIONS = (
     ),
     Option(
         name="--timeout",
+        key="PortCheckTimeout",
         metavar="SECONDS",
         help="limit of the whole run (%(default)s)",
         sets="timeout",
@@ -280,12 +281,27 @@ OPTIONS = (
 
 def effective(settings: Settings) -> str:
     """The settings as a file that gives the same ones; what only options set is a comment."""
-    from check_portcheck.config import samhainrc
-
-    lines = [samhainrc.SECTION]
+    lines: list[str] = []
     for option in OPTIONS:
         setter = f"{option.key} =" if option.key else f"# {option.name}"
         lines += [f"{setter} {text}" for text in option.texts(settings)]
+    return _file(lines, settings)
+
+
+def chosen(settings: Settings) -> str:
+    """The settings that are not the default, as a file that can stand beside others."""
+    lines: list[str] = []
+    for option in OPTIONS:
+        texts = option.texts(settings)
+        if option.key and texts != option.texts(Settings()):
+            lines += [f"{option.key} = {text}" for text in texts]
+    return _file(lines, settings)
+
+
+def _file(lines: list[str], settings: Settings) -> str:
+    """A file of some lines and of the rules of *settings*."""
+    from check_portcheck.config.samhainrc import SECTION
+
     keys = {option.kind: option.key for option in OPTIONS}
-    lines += [f"{keys[rule.kind]} = {rule}" for rule in settings.rules]
-    return "\n".join(lines) + "\n"
+    rules = [f"{keys[rule.kind]} = {rule}" for rule in settings.rules]
+    return "\n".join([SECTION, *lines, *rules]) + "\n"

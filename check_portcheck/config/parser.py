@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _BY_NAME = {option.name: option for option in OPTIONS}
 _BY_KEY = {option.key.lower(): option for option in OPTIONS if option.key}
 _KEYS = {lower: option.key for lower, option in _BY_KEY.items()}
-_COMMENT = re.compile(r"(?:^|[\s,])(#.*)", re.DOTALL)
+_STATE_OF_ROOT = "PortCheckState counts only in a file of root's; --state names it as well"
+_COMMENT = re.compile(r"(?:^|[\s,])((?:#|;|//).*)", re.DOTALL)
 
 
 class ConfigFile(NamedTuple):
@@ -37,6 +38,8 @@ class ConfigFile(NamedTuple):
     name: str
     """As the user gave it."""
     text: str
+    may_name_state: bool = True
+    """Whether its PortCheckState counts: it says which file is written."""
 
 
 def parse(
@@ -58,11 +61,12 @@ def parse(
 class _Reader:
     """What files and options have set so far, and what was wrong with them."""
 
-    __slots__ = ("_choices", "_errors", "_names", "_rules", "_sources", "_values")
+    __slots__ = ("_choices", "_errors", "_names", "_notes", "_rules", "_sources", "_values")
 
     def __init__(self, names: Names) -> None:
         self._names = names
         self._errors: list[str] = []
+        self._notes: list[str] = []
         self._rules: list[Rule] = []
         self._choices: dict[str, list[Choice]] = {"interfaces": [], "devices": []}
         self._values: dict[str, Any] = {}
@@ -79,7 +83,9 @@ class _Reader:
             source = f"{file.name}:{line.number}"
             if line.error:
                 self._errors.append(f"{source}: {line.error}")
-            if line.key:
+            if line.key and _BY_KEY[line.key].sets == "state" and not file.may_name_state:
+                self._notes.append(f"{source}: {_STATE_OF_ROOT}")
+            elif line.key:
                 self._read_line(line, source, first)
 
     def _read_line(self, line: Line, source: str, first: dict[str, str]) -> None:
@@ -130,7 +136,10 @@ class _Reader:
         try:
             value = option.read(token)
         except TokenError as error:
-            return [str(error)]
+            from check_portcheck.config import advice  # only what is wrong pays for advice
+
+            guesses = () if error.advice else advice.values(token)
+            return [str(error.advised(advice.accepted(guesses, option.read)))]
         if option.repeatable:
             self._choices[option.sets].append(Choice(str(value), source))
         else:
@@ -168,6 +177,7 @@ class _Reader:
             rules=tuple(self._rules),
             interfaces=tuple(self._choices["interfaces"]),
             devices=tuple(self._choices["devices"]),
+            notes=tuple(self._notes),
             **values,
         )
 

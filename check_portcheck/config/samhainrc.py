@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.config.values import quoted
+from check_portcheck.config.values import TokenError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SECTION = "[PortCheck]"
 """The heading of the section, in any case."""
@@ -25,6 +25,7 @@ _SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
 _COMMENTS = ("#", ";", "//")
 _DIRECTIVES = ("@", "!@", "$", "!$")
 _END = re.compile(r"[@$]\s*(end|fi)(\s|$)", re.IGNORECASE)
+_OTHERWISE = re.compile(r"[\s:]+")  # KEY: VALUE, KEY VALUE
 _ELSE = re.compile(r"@\s*else(\s|$)", re.IGNORECASE)
 
 
@@ -48,9 +49,10 @@ def lines(text: str, keys: Mapping[str, str]) -> Iterator[Line]:
     """
     text = text.removeprefix("\ufeff")
     reader = _Reader(keys, headed=bool(_HEADED.search(text)))
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.strip(" \t\r")
+    numbered = enumerate((raw.strip(" \t\r") for raw in text.split("\n")), 1)
+    for number, line in numbered:
         if reader.ends_at(line):
+            yield from reader.beyond(line, number, numbered)
             break
         found = reader.read(line, number)
         if found.key or found.error:
@@ -78,6 +80,13 @@ class _Reader:
     def ends_at(self, line: str) -> bool:
         """Whether this line and what follows are not read."""
         return line == _SIGNATURE or (line.lower() == _EOF and not self._blocks)
+
+    def beyond(self, end: str, number: int, rest: Iterable[tuple[int, str]]) -> Iterator[Line]:
+        """What is wrong after line *number*, which ends the file: a section that is never read."""
+        for each, line in rest:
+            if line.lower() == _SECTION:
+                self.reported = True
+                yield Line(each, error=f"{line} stands after {end} on line {number}: move it above")
 
     def read(self, line: str, number: int) -> Line:
         """What a line sets, and what is wrong with it."""
@@ -143,15 +152,24 @@ class _Reader:
         """A line of the section that is no comment, heading or directive."""
         key, equals, value = (part.strip(" \t") for part in line.partition("="))
         if not equals:
-            return Line(number, error=f"{quoted(line)} is not of the form KEY = VALUE")
+            return Line(number, error=str(self._formless(line)))
         if key.lower() not in self._keys:
-            return Line(number, error=f"unknown key {quoted(key)}{self._suggestion(key)}")
+            meant = self._meant(key)
+            hint = f" ({meant}?)" if meant else ""
+            return Line(number, error=f"unknown key {quoted(key)}{hint}")
         if "$(" in value:
             return Line(number, error=f"{key}: commands, $(...), are not executed")
         return Line(number, key.lower(), value)
 
-    def _suggestion(self, key: str) -> str:
-        from difflib import get_close_matches  # only a file with a wrong key pays for it
+    def _formless(self, line: str) -> TokenError:
+        """The error of a line without an equals sign, which may have another in its place."""
+        error = TokenError(f"{quoted(line)} is not of the form KEY = VALUE")
+        key, *rest = _OTHERWISE.split(line, maxsplit=1)
+        value = "".join(rest)
+        meant = value and (self._keys.get(key.lower()) or self._meant(key))
+        return error.advised(f"{meant} = {value}" if meant else "")
 
-        nearest = get_close_matches(key.lower()[:64], self._keys, 1)
-        return f" ({self._keys[nearest[0]]}?)" if nearest else ""
+    def _meant(self, key: str) -> str:
+        from check_portcheck.config import advice  # only a file with a wrong key pays for it
+
+        return advice.key(key, self._keys)

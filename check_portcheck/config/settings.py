@@ -56,6 +56,8 @@ class Settings(NamedTuple):
     """Whether to print the settings instead of scanning."""
     verbosity: int = 0
     """How much to tell beyond the findings, 0 to 3."""
+    notes: tuple[str, ...] = ()
+    """What was set and does not count, with the reason, one line each."""
 
 
 class ConfigError(Exception):

@@ -34,6 +34,16 @@ _SECONDS = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")
 class TokenError(Exception):
     """A token that means nothing here; the text quotes it and says why, but not where it stands."""
 
+    def __init__(self, problem: str, advice: str = "") -> None:
+        """*advice* is what to write in its place, empty where that is not known."""
+        super().__init__(f"{problem}: write {advice}" if advice else problem)
+        self.problem = problem
+        self.advice = advice
+
+    def advised(self, advice: str) -> TokenError:
+        """The same with better advice, if there is any."""
+        return TokenError(self.problem, advice or self.advice)
+
 
 def quoted(text: str) -> str:
     """*text* as a message shows it: in quotes, control characters escaped, not too long."""
@@ -51,7 +61,7 @@ def whole(text: str, highest: int) -> int:
         raise TokenError(f"{quoted(text)} is no whole number")
     if len(text) > 1 and text.startswith("0"):
         decimal = text.lstrip("0") or "0"
-        raise TokenError(f"{quoted(text)} begins with 0 like an octal number: write {decimal:.10}")
+        raise TokenError(f"{quoted(text)} begins with 0 like an octal number", decimal[:10])
     if len(text) > len(str(highest)) or int(text) > highest:
         raise TokenError(f"{quoted(text)} is above {highest}")
     return int(text)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _SYSTEMD = ("", "name=systemd")
 """The hierarchy of version 2, and systemd's own of version 1."""
-_UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
+UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 _CONTAINER = re.compile(r"(?:^|[-:])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$")
 """``docker-ID.scope``, ``libpod-ID.scope``, ``cri-containerd-ID.scope``, ``/docker/ID``."""
 
@@ -46,6 +46,6 @@ def _topmost(groups: list[str]) -> str | None:
     for depth, group in enumerate(groups):
         if found := _CONTAINER.search(group):
             return f"container:{found[1]}"
-        if depth == 0 and group.endswith(_UNIT_SUFFIXES):
+        if depth == 0 and group.endswith(UNIT_SUFFIXES):
             return group.removeprefix("_")  # systemd's escape for a name that is taken
     return None

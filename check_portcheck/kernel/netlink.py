@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from check_portcheck.kernel import timeouts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,10 +26,12 @@ NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP = 0x300
 
 _ATTRIBUTE = struct.Struct("=HH")
+_NLA_TYPE_MASK = 0x3FFF
+"""The other bits say that attributes are nested, and in which order their bytes are."""
 _ERROR_CODE = struct.Struct("=i")
 _LARGEST_DATAGRAM = 1 << 18
 _ATTEMPTS = 10
-_PATIENCE = struct.pack("ll", 2, 0)
+_PATIENCE = timeouts.timeval(socket.SO_RCVTIMEO, 2)
 """SO_RCVTIMEO: the kernel answers at once; two seconds of silence are a failure."""
 
 
@@ -87,7 +91,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if not _ATTRIBUTE.size <= length <= len(data) - offset:
             raise OSError(errno.EBADMSG, "attribute length out of bounds")
-        found[kind] = data[offset + _ATTRIBUTE.size : offset + length]
+        found[kind & _NLA_TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
     return found
 

@@ -76,6 +76,8 @@ def _details(pids: Iterable[int], deadline: Deadline) -> tuple[dict[int, Process
         except PermissionError:
             unseen = processes.refused()
             continue
+        except (ImportError, SyntaxError):  # the latter where its files are damaged
+            return known, Unseen.NO_PSUTIL
         if process:
             known[pid] = process
     return known, unseen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from functools import cache
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 255
 _LONGEST_COMMAND = 1000
 _LONGEST_ARGUMENT = 250
+_HIGHEST_UID = 2**32 - 2  # the last number stands for none (chown(2))
+_DELETED = " (deleted)"
+"""What the kernel puts behind the path of a program file that is gone (proc(5))."""
+
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the machine's own pid namespace (PROC_PID_INIT_INO, linux/proc_ns.h)."""
 
@@ -24,27 +29,32 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 def details(pid: int) -> Process | None:
     """The details of a process, None when it has ended.
 
-    Raises PermissionError where they may not be read; refused() says why.
+    Raises PermissionError where they may not be read, for which refused() says why, and ImportError
+    where psutil, or what is used of it, is not to be had.
     """
-    import psutil  # 20 ms that only a run with owners pays
+    # 20 ms that only a run with owners pays
+    from psutil import STATUS_ZOMBIE, AccessDenied, NoSuchProcess
+    from psutil import Process as Examined
 
     try:
-        process = psutil.Process(pid)
+        process = Examined(pid)
         with process.oneshot():
             # A process whose first thread has ended counts as a zombie: no command line is left.
-            zombie = process.status() == psutil.STATUS_ZOMBIE
+            zombie = process.status() == STATUS_ZOMBIE
+            executable, deleted = _executable(pid)
             return Process(
                 pid=pid,
                 name=process.name()[:_LONGEST_NAME],
-                executable=_executable(pid),
+                executable=executable,
                 command=() if zombie else bounded(process.cmdline()),
                 user=user(process.uids().effective),
                 started=process.create_time(),
                 unit=_unit(pid),
+                deleted=deleted,
             )
-    except psutil.NoSuchProcess:
+    except NoSuchProcess:
         return None
-    except psutil.AccessDenied as denied:
+    except AccessDenied as denied:
         raise PermissionError(str(denied)) from denied
 
 
@@ -74,6 +84,25 @@ def user(uid: int | None) -> str | None:
         return str(uid)
 
 
+def user_named(text: str) -> str | None:
+    """What the user with a name or a number is called in owners, None where there is none."""
+    if text.isascii() and text.isdecimal():
+        return user(int(text)) if len(text) <= 10 and int(text) <= _HIGHEST_UID else None
+    try:
+        return pwd.getpwnam(text).pw_name
+    except KeyError:
+        return None
+
+
+def running() -> frozenset[str]:
+    """The names of the processes that we are shown, as the kernel cuts them."""
+    names = set()
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # it has ended
+            names.add(os.fsdecode(comm.read_bytes().rstrip(b"\n")))
+    return frozenset(names)
+
+
 def bounded(arguments: Iterable[str]) -> tuple[str, ...]:
     """The start of a command line, which its process may make megabytes long.
 
@@ -89,14 +118,18 @@ def bounded(arguments: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _executable(pid: int) -> str | None:
-    """The program file by the kernel's word: psutil takes the command line's where that fails."""
+def _executable(pid: int) -> tuple[str | None, bool]:
+    """The program file by the kernel's word, and whether it is deleted.
+
+    psutil takes the command line's where that fails.
+    """
     try:
         path = str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:  # ended; not ours; longer than the kernel can write (ENAMETOOLONG)
-        return None
-    # The file was replaced, by an upgrade for instance (proc(5)).
-    return path.removesuffix(" (deleted)")
+        return None, False
+    # The file may have been replaced, by an upgrade for instance (proc(5)).
+    named = path.removesuffix(_DELETED)
+    return named, named != path
 
 
 def _unit(pid: int) -> str | None:

@@ -21,13 +21,18 @@ RTM_GETROUTE = 26
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_IFLA_IFNAME = 3
+_IFLA_IFNAME, _IFLA_LINKINFO = 3, 18
+_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_IFLA_TUN_TYPE = 3  # linux/if_link.h
+_IFF_TAP = b"\2"  # linux/if_tun.h
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_OPTIMISTIC = 0x08, 0x40, 0x04
-_RTA_DST = 1
+_RTA_DST, _RTA_OIF = 1, 4
 _RTN_LOCAL = 2
+_RTM_F_FIB_MATCH = 0x2000
+"""Answer with the route itself, which names its device; else the answer is always lo."""
 
 LINKS_REQUEST = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
 ADDRESSES_REQUEST = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
@@ -40,6 +45,8 @@ class Link(NamedTuple):
     name: str
     up: bool
     loopback: bool
+    kind: str
+    """``veth``, ``bridge``, ``tap``; empty for hardware."""
 
 
 class Address(NamedTuple):
@@ -60,8 +67,14 @@ class Address(NamedTuple):
 def link(payload: bytes) -> Link:
     """The device of one RTM_NEWLINK message."""
     _, _, ifindex, flags, _ = _LINK.unpack_from(payload)
-    name = netlink.attributes(payload[_LINK.size :])[_IFLA_IFNAME]
-    return Link(ifindex, _text(name), bool(flags & _IFF_UP), bool(flags & _IFF_LOOPBACK))
+    attributes = netlink.attributes(payload[_LINK.size :])
+    return Link(
+        ifindex=ifindex,
+        name=_text(attributes[_IFLA_IFNAME]),
+        up=bool(flags & _IFF_UP),
+        loopback=bool(flags & _IFF_LOOPBACK),
+        kind=_kind(attributes.get(_IFLA_LINKINFO, b"")),
+    )
 
 
 def address(payload: bytes) -> Address | None:
@@ -85,14 +98,27 @@ def address(payload: bytes) -> Address | None:
 
 
 def route_request(family: int, packed: bytes) -> bytes:
-    """The body that asks how a packet to an address would go."""
-    bits = len(packed) * 8
-    return _ROUTE.pack(family, bits, 0, 0, 0, 0, 0, 0, 0) + netlink.attribute(_RTA_DST, packed)
+    """The body that asks which route a packet to an address would take."""
+    head = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    return head + netlink.attribute(_RTA_DST, packed)
 
 
-def is_local(payload: bytes) -> bool:
-    """Whether the route of one RTM_NEWROUTE message ends on this machine."""
-    return bool(_ROUTE.unpack_from(payload)[7] == _RTN_LOCAL)
+def local_device(payload: bytes) -> int | None:
+    """Index of the device of a route that ends on this machine, in one RTM_NEWROUTE message.
+
+    None for a route of any other kind.
+    """
+    if _ROUTE.unpack_from(payload)[7] != _RTN_LOCAL:
+        return None
+    return int.from_bytes(netlink.attributes(payload[_ROUTE.size :])[_RTA_OIF], sys.byteorder)
+
+
+def _kind(info: bytes) -> str:
+    """The kind of a device; tun(4) devices are of one of two."""
+    attributes = netlink.attributes(info)
+    kind = _text(attributes.get(_IFLA_INFO_KIND, b""))
+    data = netlink.attributes(attributes.get(_IFLA_INFO_DATA, b"")) if kind == "tun" else {}
+    return "tap" if data.get(_IFLA_TUN_TYPE) == _IFF_TAP else kind
 
 
 def _link_local(packed: bytes) -> bool:

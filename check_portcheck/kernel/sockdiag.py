@@ -72,11 +72,10 @@ class LookupRequests:
     __slots__ = ("_constant", "_swapped", "_tail")
 
     def __init__(self, protocol: Protocol, family: int, packed: bytes, device: int) -> None:
-        address = packed.ljust(16, b"\0")
         self._constant = (0, family, NUMBERS[protocol], 0, _ANY_STATE)
         # For UDP source and destination are swapped "for historical reasons" (net/ipv4/udp_diag.c).
         self._swapped = protocol is Protocol.UDP
-        self._tail = _LOOKUP_TAIL.pack(address, address, device, _NO_COOKIE)
+        self._tail = _LOOKUP_TAIL.pack(packed, packed, device, _NO_COOKIE)
 
     def message(self, port: int) -> bytes:
         """The whole netlink message; its sequence number is the port."""

@@ -68,6 +68,12 @@ def open_services(table: Sequence[Socket], interfaces: Sequence[Interface]) -> l
     return services
 
 
+def unreached(table: Sequence[Socket], interfaces: Sequence[Interface]) -> tuple[Socket, ...]:
+    """The sockets of *table* that answer on none of *interfaces*."""
+    reach = _Reach(interfaces)
+    return tuple(row for row in table if not reach.of(row))
+
+
 def lookup(interface: Interface, protocol: Protocol, ports: Sequence[int]) -> list[int]:
     """Those of *ports* at which the kernel's receive lookup finds a socket; sends no packet.
 
@@ -133,8 +139,8 @@ class _Reach:
     def _reached(self, binding: _Binding) -> Iterator[int]:
         address, v6only, device = binding
         for position in self._by_address.get((_packed(address), v6only), ()):
-            # A packet to an own address arrives, for the lookup, on the device that has the
-            # address, although it travels over lo (orig_oif in net/ipv4/route.c, ip6_rcv_core).
+            # A packet to an own address arrives, for the lookup, on the device of its local route,
+            # although it travels over lo (orig_oif in net/ipv4/route.c, ip6_rcv_core).
             if device in (0, self._interfaces[position].ifindex):
                 yield position
 

@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from check_portcheck.model import NOTHING
+from check_portcheck.model import NOTHING, Port, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from check_portcheck.model import Interface, Report
     from check_portcheck.names import Names
-    from check_portcheck.policy.verdict import Finding, Verdict
+    from check_portcheck.policy.rules import Item
+    from check_portcheck.policy.verdict import FindingKind, Verdict
 
 _T = TypeVar("_T")
 
@@ -51,10 +52,14 @@ class Event(NamedTuple):
 
     what: str
     """``closed`` or ``moved``."""
-    interfaces: tuple[str, ...]
-    """Where, as reports spell it."""
-    text: str
-    """The port; of what moved to which one, its name and from where."""
+    interfaces: tuple[Interface, ...]
+    """Where, in the order of the scan."""
+    ports: tuple[Port, ...]
+    """What closed, or where the program is now."""
+    name: str = ""
+    """The RPC program that moved."""
+    before: tuple[Port, ...] = ()
+    """Where it was."""
 
 
 class History(NamedTuple):
@@ -64,9 +69,17 @@ class History(NamedTuple):
     """Empty where nothing is remembered."""
     events: tuple[Event, ...] = ()
 
-    def first_seen(self, finding: Finding) -> float | None:
-        """When a finding of this run was first seen, None where nothing is remembered."""
-        return self.since.get(_joined(finding.interfaces), NOTHING).get(_what(finding))
+    def first_seen(
+        self, kind: FindingKind, item: Item, interfaces: Iterable[Interface]
+    ) -> float | None:
+        """When a finding was first seen on any of the interfaces; None where nothing is known."""
+        places, what = set(map(str, interfaces)), _what(kind, item)
+        times = (
+            known[what]
+            for where, known in self.since.items()
+            if what in known and (not places or not places.isdisjoint(where.split()))
+        )
+        return min(times, default=None)
 
 
 def compare(
@@ -96,16 +109,16 @@ def _since(known: Since, verdict: Verdict, now: float) -> dict[str, dict[str, fl
     before = _by_interface(known)
     since: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for finding in verdict.findings:
-        what = _what(finding)
+        what = _what(finding.kind, finding.item)
         known_there = (before.get(str(each), NOTHING) for each in finding.interfaces)
         times = [found[what] for found in known_there if what in found]
         since[_joined(finding.interfaces)][what] = min(times, default=now)
     return dict(since)
 
 
-def _what(finding: Finding) -> str:
+def _what(kind: FindingKind, item: Item) -> str:
     """What makes a finding the same one in the next run, besides where it is."""
-    return f"{finding.kind} {finding.item}"
+    return f"{kind} {item}"
 
 
 def _joined(interfaces: Iterable[Interface]) -> str:
@@ -117,19 +130,52 @@ def _events(before: Opened, report: Report, names: Names) -> Iterator[Event]:
     ports_before = _by_interface(before)
     ports_now = _by_interface(opened(report, names))
     without_socket = _without_socket(report)
-    moved: defaultdict[str, list[str]] = defaultdict(list)
-    closed: defaultdict[str, list[str]] = defaultdict(list)
-    for interface in map(str, report.interfaces):
-        old, new = ports_before.get(interface, {}), ports_now.get(interface, {})
-        moves = dict(_moves(old, new))
-        for text in moves:
-            moved[text].append(interface)
-        accounted = {*new, *without_socket[interface]}.union(*moves.values())
+    moved: defaultdict[_Move, list[Interface]] = defaultdict(list)
+    closed: defaultdict[str, list[Interface]] = defaultdict(list)
+    for interface in _places(report):
+        old = ports_before.get(str(interface), {})
+        new = ports_now.get(str(interface), {})
+        moves = list(_moves(old, new))
+        for move in moves:
+            moved[move].append(interface)
+        accounted = {*new, *without_socket[str(interface)]}.union(*(move.left for move in moves))
         for port in old:
-            if port not in accounted and _looked_at(report, interface, port):
+            if port not in accounted and _looked_at(report, str(interface), port):
                 closed[port].append(interface)
-    yield from (Event("moved", tuple(where), text) for text, where in moved.items())
-    yield from (Event("closed", tuple(where), port) for port, where in closed.items())
+    for move, where in moved.items():
+        now, left = map(_ports, (move.arrived, move.left))
+        yield Event("moved", tuple(where), now, move.name, left)
+    yield from _closed(closed, report)
+
+
+def _closed(closed: Mapping[str, Sequence[Interface]], report: Report) -> Iterator[Event]:
+    """An event for all ports that closed at the same places, clients over UDP left out."""
+    by_place: defaultdict[tuple[Interface, ...], list[Port]] = defaultdict(list)
+    for port, where in zip(_ports(closed), closed.values(), strict=True):
+        if port.protocol is not Protocol.UDP or port.number not in report.ephemeral:
+            by_place[tuple(where)].append(port)
+    for where, ports in by_place.items():
+        yield Event("closed", where, tuple(ports))
+
+
+class _Move(NamedTuple):
+    """An RPC program that left some ports for others."""
+
+    name: str
+    arrived: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def _places(report: Report) -> Iterable[Interface]:
+    """Where a service may be found: all that is scanned, and where else sockets are bound."""
+    found = (each for service in report.services for each in service.interfaces if not each.scanned)
+    return (*report.interfaces, *dict.fromkeys(found))
+
+
+def _ports(texts: Iterable[str]) -> tuple[Port, ...]:
+    """Ports as they are remembered."""
+    parted = (text.partition("/") for text in texts)
+    return tuple(Port(Protocol(protocol), int(number)) for number, _, protocol in parted)
 
 
 def _without_socket(report: Report) -> defaultdict[str, list[str]]:
@@ -142,18 +188,18 @@ def _without_socket(report: Report) -> defaultdict[str, list[str]]:
     return found
 
 
-def _moves(before: Ports, now: Ports) -> Iterator[tuple[str, list[str]]]:
-    """The RPC programs that left ports of an interface for others, in words, and those ports."""
+def _moves(before: Ports, now: Ports) -> Iterator[_Move]:
+    """The RPC programs that left ports of an interface for others."""
     ports_now = _by_program(now)
     for (name, protocol), old in _by_program(before).items():
         new = ports_now.get((name, protocol), [])
         left, arrived = _without(old, new), _without(new, old)
         if left and arrived:
-            yield f"{', '.join(arrived)} ({name}), was {', '.join(left)}", left
+            yield _Move(name, arrived, left)
 
 
-def _without(ports: Iterable[str], others: Collection[str]) -> list[str]:
-    return [port for port in ports if port not in others]
+def _without(ports: Iterable[str], others: Collection[str]) -> tuple[str, ...]:
+    return tuple(port for port in ports if port not in others)
 
 
 def _looked_at(report: Report, interface: str, port: str) -> bool:

@@ -20,10 +20,10 @@ from check_portcheck.model import (
     Unseen,
 )
 from check_portcheck.policy import missing
+from check_portcheck.policy.idle import idle
 from check_portcheck.policy.rules import (
     KERNEL,
     Held,
-    Item,
     Kind,
     OwnerKind,
     OwnerPattern,
@@ -31,10 +31,10 @@ from check_portcheck.policy.rules import (
     Rule,
     concerning,
 )
-from check_portcheck.policy.verdict import Finding, FindingKind, Judged, Verdict
+from check_portcheck.policy.verdict import Finding, FindingKind, Judged, Verdict, order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 _REMEDIES = dict.fromkeys((Unseen.NOT_ROOT, Unseen.HIDEPID), ": run it by sudo")
 """What helps where the owner could not be seen, by the reason."""
@@ -54,18 +54,24 @@ def judge(report: Report, policy: Policy) -> Verdict:
     findings = [each.finding for each in judged if each.finding]
     findings += missing.missing(report, policy)
     findings += missing.unanswered(report, policy)
-    order = _order(report)
+    without_effect = idle(policy.rules, [*report.interfaces, *_bound_elsewhere(report)])
+    used.update(map(id, without_effect))
+    position = order(report.interfaces)
     return Verdict(
-        judged=tuple(
-            sorted(judged, key=lambda e: order(e.service.interfaces, PortRange.of(e.service.port)))
-        ),
-        findings=tuple(sorted(findings, key=lambda e: order(e.interfaces, e.item))),
+        judged=tuple(sorted(judged, key=lambda each: position(each.interfaces, each.item))),
+        findings=tuple(sorted(findings, key=lambda each: position(each.interfaces, each.item))),
         unused=tuple(_unused(policy, used)),
+        idle=without_effect,
     )
 
 
+def _bound_elsewhere(report: Report) -> set[Interface]:
+    """Where sockets are bound that no scanned address reaches."""
+    return {each for service in report.services for each in service.interfaces if not each.scanned}
+
+
 def _unused(policy: Policy, used: Collection[int]) -> Iterator[Rule]:
-    """The rules that no open service needed, by the identities of those that one did."""
+    """The rules that no open service needed, by the identities of the others."""
     for rule in policy.rules:
         if rule.kind is not Kind.SKIP and id(rule) not in used:
             yield rule
@@ -120,17 +126,6 @@ def _socket_held(report: Report, socket: Socket, pattern: OwnerPattern) -> Held:
 def _owners(report: Report, service: OpenService) -> list[Owner]:
     """The owners of the service's sockets that were asked for."""
     return [report.owners[socket] for socket in service.sockets if socket in report.owners]
-
-
-def _order(report: Report) -> Callable[[Sequence[Interface], Item], tuple[int, str, int, str]]:
-    """The key by which findings and services are sorted."""
-    indices = {interface: index for index, interface in enumerate(report.interfaces)}
-
-    def key(interfaces: Sequence[Interface], item: Item) -> tuple[int, str, int, str]:
-        number = item.span.first if isinstance(item, PortRange) else 0
-        return (indices[interfaces[0]], item.protocol, number, str(item))
-
-    return key
 
 
 def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:

@@ -13,6 +13,7 @@ from check_portcheck.model import (
     Port,
     PortRange,
     Report,
+    Unanswered,
 )
 from check_portcheck.policy.rules import Item, Kind, Policy, RpcProgram, concerning
 from check_portcheck.policy.verdict import Finding, FindingKind
@@ -35,7 +36,7 @@ def missing(report: Report, policy: Policy) -> Iterator[Finding]:
     for service in report.services:
         opened.setdefault(service.port, []).append(service)
     for rule in policy.of_kind(Kind.REQUIRED):
-        for (kind, reason), interfaces in _unmet(report, opened, rule).items():
+        for (kind, reason), interfaces in _unmet(report, policy, opened, rule).items():
             yield Finding(kind, tuple(interfaces), rule.item, None, rule, reason)
 
 
@@ -44,13 +45,18 @@ def unanswered(report: Report, policy: Policy) -> Iterator[Finding]:
 
     Left out: what a required rule names already, and what the policy is content with either way.
     """
-    where: defaultdict[PortRange, list[Interface]] = defaultdict(list)
-    for interface, ports in report.unanswered:
-        rules = _naming_both_ends(report, policy, interface, ports)
+    where: defaultdict[tuple[PortRange, str], list[Interface]] = defaultdict(list)
+    for each in report.unanswered:
+        rules = _naming_both_ends(report, policy, each.interface, each.ports)
         if not any(map(_settles, rules)):
-            where[ports].append(interface)
-    for ports, interfaces in where.items():
-        yield Finding(FindingKind.UNVERIFIED, tuple(interfaces), ports, reason="unanswered")
+            where[each.ports, _why(each)].append(each.interface)
+    for (ports, reason), interfaces in where.items():
+        yield Finding(FindingKind.UNVERIFIED, tuple(interfaces), ports, reason=reason)
+
+
+def _why(unanswered: Unanswered) -> str:
+    """The reason of a finding for ports of which nothing could be learnt."""
+    return f"unanswered: {unanswered.reason}" if unanswered.reason else "unanswered"
 
 
 def _settles(rule: Rule) -> bool:
@@ -58,14 +64,27 @@ def _settles(rule: Rule) -> bool:
     return rule.kind is Kind.REQUIRED or rule.owner is None
 
 
-def _unmet(report: Report, opened: Opened, rule: Rule) -> Mapping[Trouble, Sequence[Interface]]:
+def _unmet(
+    report: Report, policy: Policy, opened: Opened, rule: Rule
+) -> Mapping[Trouble, Sequence[Interface]]:
     """The interfaces on which a rule is not met, by what is wrong there."""
+    interfaces = list(filter(rule.where.matches, report.interfaces))
+    if not interfaces and rule.where.names_one:
+        here = rule.where.text in report.present
+        return {(FindingKind.UNVERIFIED, f"is not {'scanned' if here else 'here now'}"): ()}
     unmet: defaultdict[Trouble, list[Interface]] = defaultdict(list)
-    for interface in filter(rule.where.matches, report.interfaces):
+    for interface in interfaces:
         trouble = _trouble(report, opened, rule.item, interface)
         if trouble:
-            unmet[trouble].append(interface)
+            unmet[_skipped(policy, rule, interface) or trouble].append(interface)
     return unmet
+
+
+def _skipped(policy: Policy, rule: Rule, interface: Interface) -> Trouble | None:
+    """What is wrong where a skip rule that names the interface in another way defeats a rule."""
+    port = rule.item.single if isinstance(rule.item, PortRange) else None
+    skip = port and policy.skipping(interface, port)
+    return (FindingKind.UNVERIFIED, f"skipped by {skip.source}") if skip else None
 
 
 def _trouble(report: Report, opened: Opened, item: Item, interface: Interface) -> Trouble | None:
@@ -82,9 +101,9 @@ def _port_trouble(
     """What is wrong where a port must be open."""
     if _is_open(opened, port, interface):
         return None
-    silent = (each.ports for each in report.unanswered if each.interface == interface)
-    if any(ports.covers(port) for ports in silent):
-        return FindingKind.UNVERIFIED, "unanswered"
+    for each in report.unanswered:
+        if each.interface == interface and each.ports.covers(port):
+            return FindingKind.UNVERIFIED, _why(each)
     return FindingKind.MISSING, ""
 
 

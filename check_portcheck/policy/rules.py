@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.model import Interface, Owner, Port, PortRange, Process, Protocol, Span
@@ -26,7 +27,7 @@ class InterfacePattern(NamedTuple):
     """The interfaces that a rule speaks of."""
 
     text: str
-    """``*``, an address in the kernel's spelling, a device, or a network."""
+    """``*``, an address in the kernel's spelling, a device, a pattern of devices, or a network."""
     network: IPv4Network | IPv6Network | None = None
     """The parsed network when *text* is one."""
 
@@ -36,12 +37,20 @@ class InterfacePattern(NamedTuple):
             from ipaddress import ip_address  # 4 ms that only a policy with networks pays
 
             return ip_address(interface.address) in self.network
-        return self.text in ("*", interface.address, interface.device, interface.label)
+        names = (interface.address, interface.device, interface.label)
+        if self.text in names or self.text == "*":
+            return True
+        return self.is_pattern and any(fnmatchcase(name, self.text) for name in names[1:])
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it is a pattern of devices, ``veth*``."""
+        return "*" in self.text and self.text != "*"
 
     @property
     def names_one(self) -> bool:
-        """Whether it names an address or a device, which must then be scanned."""
-        return self.network is None and self.text != "*"
+        """Whether it names an address or a device."""
+        return self.network is None and "*" not in self.text
 
     def __str__(self) -> str:
         # An IPv6 address; a device has one colon at most, before the label of an alias.
@@ -177,7 +186,13 @@ class Policy:
     @property
     def names_rpc(self) -> bool:
         """Whether any rule names an RPC program."""
-        return any(isinstance(rule.item, RpcProgram) for rule in self._others)
+        return bool(self.rpc_programs)
+
+    @property
+    def rpc_programs(self) -> tuple[int, ...]:
+        """The numbers of the RPC programs that rules name, ascending."""
+        items = [rule.item for rule in self._others]
+        return tuple(sorted({item.program for item in items if isinstance(item, RpcProgram)}))
 
     @property
     def names_owners(self) -> bool:
@@ -186,13 +201,16 @@ class Policy:
 
     def skips(self, interface: Interface, protocol: Protocol) -> list[Span]:
         """The ports that must not be contacted there."""
-        return [
-            rule.item.span
-            for rule in self.of_kind(Kind.SKIP)
-            if isinstance(rule.item, PortRange)
-            and rule.item.protocol is protocol
-            and rule.where.matches(interface)
-        ]
+        return [item.span for _, item in self._skips(interface) if item.protocol is protocol]
+
+    def skipping(self, interface: Interface, port: Port) -> Rule | None:
+        """A rule by which a port must not be contacted there."""
+        return next((rule for rule, item in self._skips(interface) if item.covers(port)), None)
+
+    def _skips(self, interface: Interface) -> Iterator[tuple[Rule, PortRange]]:
+        for rule in self.of_kind(Kind.SKIP):
+            if isinstance(rule.item, PortRange) and rule.where.matches(interface):
+                yield rule, rule.item
 
     def naming(self, port: Port, ephemeral: Span) -> list[Rule]:
         """The rules, skip rules left out, that name a port on some interface, whoever its owner is.

@@ -9,12 +9,13 @@ from check_portcheck.model import (
     Failure,
     Interface,
     OpenService,
+    PortRange,
     Severity,
     State,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from check_portcheck.policy.rules import Item, Rule
 
@@ -33,7 +34,8 @@ class Finding(NamedTuple):
 
     kind: FindingKind
     interfaces: tuple[Interface, ...]
-    """Where, in the order in which they are scanned; never empty."""
+    """Where, in the order in which they are scanned; empty where the rule's address or device is
+    not here, or not scanned."""
     item: Item
     """The port or ports; an RPC program when it is on no port."""
     service: OpenService | None = None
@@ -58,6 +60,16 @@ class Judged(NamedTuple):
     finding: Finding | None = None
     """What is wrong with it, None when a rule allows it."""
 
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Where it is open."""
+        return self.service.interfaces
+
+    @property
+    def item(self) -> Item:
+        """Its port."""
+        return PortRange.of(self.service.port)
+
 
 class Verdict(NamedTuple):
     """What the policy says of a report; all by first interface, protocol and number."""
@@ -68,6 +80,26 @@ class Verdict(NamedTuple):
     """What is unexpected, missing, unverified."""
     unused: tuple[Rule, ...]
     """Rules that no open service needed."""
+    idle: tuple[Rule, ...] = ()
+    """Rules that can have no effect: what they name is not here, or not scanned."""
+
+
+def order(
+    interfaces: Iterable[Interface],
+) -> Callable[[Sequence[Interface], Item], tuple[int, str, int, str]]:
+    """The key by which what is judged is sorted: the first interface, protocol and number.
+
+    *interfaces* are all that are scanned.
+    """
+    indices = {interface: index for index, interface in enumerate(interfaces)}
+
+    def position(where: Sequence[Interface], item: Item) -> tuple[int, str, int, str]:
+        number = item.span.first if isinstance(item, PortRange) else 0
+        # What is on no interface comes first, what is bound where nothing is scanned last.
+        index = indices.get(where[0], len(indices)) if where else -1
+        return (index, item.protocol, number, str(item))
+
+    return position
 
 
 class Severities(NamedTuple):

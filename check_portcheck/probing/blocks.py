@@ -12,12 +12,14 @@ from check_portcheck import pipes
 from check_portcheck.kernel import conntrack, sockettable
 from check_portcheck.model import Protocol, ScanError
 from check_portcheck.probing import probes
+from check_portcheck.probing.answers import Answers
+from check_portcheck.probing.portset import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from check_portcheck.deadline import Deadline
-    from check_portcheck.model import Interface
+    from check_portcheck.model import Interface, Span
     from check_portcheck.probing.portset import PortSet
 
 _BLOCK = 8192
@@ -25,6 +27,9 @@ _BLOCK = 8192
 
 _TRACKED_CHUNK = 256
 """UDP ports that are probed between two looks at the connection tracking table."""
+
+_MOST_WORKERS = 4
+"""Processes that probe at most, however many cores there are: a scan is to be gentle."""
 
 _GRACE = 0.5
 """Seconds that a worker may be late before it is ended."""
@@ -47,11 +52,13 @@ class Result(NamedTuple):
 
     block: Block
     open: tuple[int, ...] = ()
-    """TCP ports that took a connection."""
+    """Ports that took a connection, or answered a datagram."""
     undecided: tuple[int, ...] = ()
     """Ports that did not answer, or at which the kernel's lookup found a socket."""
     left: tuple[int, ...] = ()
-    """Ports of which nothing was learnt, since there is no lookup to be had."""
+    """Ports of which nothing was learnt: nothing could be sent, or no lookup is to be had."""
+    failure: str = ""
+    """Why nothing could be sent to them, empty where it could."""
     looked_up: int = 0
     """Ports decided by the kernel's lookup in place of a probe, for want of time."""
     untracked: int = 0
@@ -66,9 +73,9 @@ class Result(NamedTuple):
         return unknown + self.looked_up + self.untracked
 
     @property
-    def unknown(self) -> Sequence[int]:
+    def unknown(self) -> Iterable[Span]:
         """The ports of which nothing was learnt."""
-        return self.left if self.begun else self.block.ports.numbers()
+        return spans(self.left) if self.begun else self.block.ports.spans()
 
 
 class Limits(NamedTuple):
@@ -78,8 +85,8 @@ class Limits(NamedTuple):
     """From then on the kernel's lookup takes the place of probes."""
     look: Deadline
     """From then on nothing more is begun."""
-    tracked: int | None
-    """Entries that the connection tracking table may hold, None where nothing is tracked."""
+    room: conntrack.Room
+    """Where UDP probes leave their entries."""
     workers: int
 
 
@@ -89,14 +96,16 @@ def cut(interface: Interface, protocol: Protocol, ports: PortSet) -> Iterator[Bl
         yield Block(interface, protocol, part)
 
 
-def examine(blocks: Sequence[Block], probe: Deadline, look: Deadline) -> list[Result]:
-    """Probe the blocks in their order, with as many processes as there are cores.
+def examine(
+    blocks: Sequence[Block], probe: Deadline, look: Deadline, room: conntrack.Room
+) -> list[Result]:
+    """Probe the blocks in their order, with a process for each core, four at most.
 
     From *probe* on the kernel's lookup takes the place of probes, from *look* on nothing more is
     begun. One result per block. Raises SweepError.
     """
-    workers = min(len(os.sched_getaffinity(0)), len(blocks))
-    limits = Limits(probe, look, _tracking_limit(workers), workers)
+    workers = min(len(os.sched_getaffinity(0)), len(blocks), _MOST_WORKERS)
+    limits = Limits(probe, look, room, workers)
     if workers <= 1:
         return [_examine(block, limits) for block in blocks]
     found = _fork_workers(blocks, limits)
@@ -108,75 +117,65 @@ def _examine(block: Block, limits: Limits) -> Result:
     if limits.look.passed:
         return Result(block, begun=False)
     ports = block.ports.numbers()
-    try:
-        if limits.probe.passed:
-            return _result(block, probes.Answers(), ports)
-        if block.protocol is Protocol.TCP:
-            return _result(block, probes.sweep_tcp(block.interface, ports))
-        return _examine_udp(block, ports, limits)
-    except OSError:
-        # No source port or no descriptor to be had: the lookup needs neither.
-        return _result(block, probes.Answers(), ports)
+    if limits.probe.passed:
+        return _result(block, Answers(), ports)
+    if block.protocol is Protocol.TCP:
+        return _result(block, probes.sweep_tcp(block.interface, ports))
+    return _examine_udp(block, ports, limits)
 
 
 def _examine_udp(block: Block, ports: Sequence[int], limits: Limits) -> Result:
     """Probe in chunks, as far as connection tracking has room for an entry per port."""
     # A datagram to port 0 cannot be sent (EINVAL in udp_sendmsg), nor can a socket have it.
     ports = ports[1:] if ports and ports[0] == 0 else ports
-    answers = probes.Answers()
+    answers = Answers()
     done = 0
     while done < len(ports) and (chunk := _tracked_chunk(limits)):
-        part = probes.sweep_udp(block.interface, ports[done : done + chunk])
-        answers.undecided += part.undecided
-        answers.unasked += part.unasked
+        answers.add(probes.sweep_udp(block.interface, ports[done : done + chunk]))
         done += chunk
     return _result(block, answers, untracked=ports[done:])
 
 
 def _result(
-    block: Block,
-    answers: probes.Answers,
-    late: Sequence[int] = (),
-    untracked: Sequence[int] = (),
+    block: Block, answers: Answers, late: Sequence[int] = (), untracked: Sequence[int] = ()
 ) -> Result:
     """The answers, with the kernel's lookup in place of those that were not asked for.
 
     *late*: ports for whose probe no time was left; *untracked*: those that would have taken too
-    much room in the connection tracking table.
+    much room in the connection tracking table. Where nothing could be sent, a lookup that finds no
+    socket proves nothing: it would not see what is forwarded.
     """
     silent = (*answers.unasked, *late, *untracked)
     opened, undecided = tuple(answers.open), tuple(answers.undecided)
-    if not silent:
-        return Result(block, opened, undecided)
+    held = _lookup(block, silent)
+    if held is None:
+        return Result(block, opened, undecided, silent, answers.failure)
+    left: set[int] = set()
+    if answers.failure:
+        left = set(answers.unasked).difference(held)
+    undecided = (*undecided, *held)
+    counts = len(late), len(untracked)
+    return Result(block, opened, undecided, tuple(sorted(left)), answers.failure, *counts)
+
+
+def _lookup(block: Block, ports: Sequence[int]) -> list[int] | None:
+    """Those of the ports that have a socket, None where the kernel does not tell."""
+    if not ports:
+        return []
     try:
-        held = sockettable.lookup(block.interface, block.protocol, silent)
+        return sockettable.lookup(block.interface, block.protocol, ports)
     except OSError:
-        return Result(block, opened, undecided, left=silent)
-    return Result(block, opened, (*undecided, *held), (), len(late), len(untracked))
-
-
-def _tracking_limit(workers: int) -> int | None:
-    """How full the connection tracking table may be for a worker to go on.
-
-    A full table drops the traffic of the whole machine, and each UDP probe leaves an entry where
-    loopback is tracked. The scan takes a quarter of what is free now, less the chunks that the
-    workers may be at and one for what is asked again.
-    """
-    entries = conntrack.entries()
-    if entries is None:
         return None
-    free = max(0, entries.limit - entries.used)
-    return entries.used + free // 4 - workers * _TRACKED_CHUNK
 
 
 def _tracked_chunk(limits: Limits) -> int:
-    """How many UDP ports may be probed now, given what all workers have left in the table."""
-    if limits.tracked is None:
+    """How many UDP ports may be probed now, given what all workers have left in the table.
+
+    Kept back are the chunks that the workers may be at and one for what is asked again.
+    """
+    if limits.room.limit is None:
         return _BLOCK
-    entries = conntrack.entries()
-    if entries is None:
-        return 0
-    return max(0, min(_TRACKED_CHUNK, limits.tracked - entries.used))
+    return limits.room.of(_TRACKED_CHUNK, kept=(limits.workers + 1) * _TRACKED_CHUNK)
 
 
 def _fork_workers(blocks: Sequence[Block], limits: Limits) -> dict[int, Result]:
@@ -216,9 +215,8 @@ def _work(blocks: Sequence[Block], limits: Limits, counter: int, inlet: int) -> 
         with os.fdopen(inlet, "wb", buffering=0) as out:
             while (number := _next_number(counter)) < len(blocks):
                 result = _examine(blocks[number], limits)
-                lists = (result.open, result.undecided, result.left)
-                counts = (result.looked_up, result.untracked, result.begun)
-                out.write(marshal.dumps((number, *lists, *counts)))
+                # The block is known by its number.
+                out.write(marshal.dumps((number, *result[1:])))
         status = 0
     finally:
         os._exit(status)
@@ -236,7 +234,7 @@ def _results(blocks: Sequence[Block], written: Iterable[bytes]) -> Iterator[tupl
         reader = io.BytesIO(stream)
         while reader.tell() < len(stream):
             try:
-                number, *values = marshal.load(reader)  # noqa: S302 - own worker's pipe
+                number, *learnt = marshal.load(reader)  # noqa: S302 - own worker's pipe
             except (EOFError, ValueError):
                 break  # the cut where a late worker was ended
-            yield number, Result(blocks[number], *values)
+            yield number, Result(blocks[number], *learnt)

@@ -15,37 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from check_portcheck.deadline import Deadline
-    from check_portcheck.model import Interface, OpenService, Protocol, Target
+    from check_portcheck.model import Interface, OpenService, Protocol, Socket, Target
     from check_portcheck.probing.portset import PortSet
 
 
 def look(
     method: Method,
+    interfaces: Sequence[Interface],
     wanted: Mapping[Target, PortSet],
     deadline: Deadline,
     start: int | None = None,
 ) -> Look:
     """The open services among the wanted ports; what takes longer than *deadline* is left out.
 
+    *interfaces* are all that are scanned: sockets that answer on none of them are told apart.
+
     *start* is where an earlier run stopped (Coverage.resume), None for anywhere. Raises
     SocketTableError or SweepError where nothing could be learnt.
     """
     listed = _Listed(wanted)
+    table: tuple[Socket, ...] = ()
     if method is not Method.PROBE:
-        interfaces = list(dict.fromkeys(interface for interface, _ in wanted))
-        listed.add(sockettable.open_services(sockettable.read(), interfaces))
+        table = sockettable.read()
+    listed.add(sockettable.open_services(table, interfaces))
+    unreached = sockettable.unreached(table, interfaces)
     if method is Method.TABLE:
         total = sum(len(ports) for ports in wanted.values())
-        return Look(tuple(listed.services), (), Coverage(ports=total, probed=total))
+        coverage = Coverage(ports=total, probed=total)
+        return Look(tuple(listed.services), coverage=coverage, unreached=unreached)
     from check_portcheck.probing import sweep  # what only a run that contacts ports needs
 
     found = sweep.sweep(listed.left(), deadline, start)
     coverage = found.coverage._replace(
         ports=found.coverage.ports + listed.count, probed=found.coverage.probed + listed.count
     )
-    # Of what was left the table said before that it has no socket.
-    unanswered = found.unanswered if method is Method.PROBE else ()
-    return Look((*listed.services, *found.services), unanswered, coverage)
+    unanswered = found.unanswered
+    if method is Method.FULL:
+        # Of what was left for want of time the table said before that it has no socket.
+        unanswered = tuple(each for each in unanswered if each.reason)
+    return Look((*listed.services, *found.services), unanswered, coverage, unreached)
 
 
 class _Listed:
@@ -70,11 +78,12 @@ class _Listed:
             key = (id(service.interfaces), protocol)
             if key not in self._parts:
                 self._parts[key] = _parts(service.interfaces, protocol, self._wanted)
-            for part in self._parts[key]:
-                if number in part.ports:
-                    part.listed.append(number)
-                    self.services.append(service.on(part.interfaces))
-                    self.count += len(part.interfaces)
+            wanting = [part for part in self._parts[key] if number in part.ports]
+            for part in wanting:
+                part.listed.append(number)
+                self.count += len(part.interfaces)
+            if wanting:
+                self.services.append(service.on(_together(wanting, service.interfaces)))
 
     def left(self) -> dict[Target, PortSet]:
         """The wanted ports that are not listed."""
@@ -93,6 +102,14 @@ class _Part(NamedTuple):
     ports: PortSet
     listed: list[int]
     """Those of the ports that turned out to be listed."""
+
+
+def _together(parts: Sequence[_Part], interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    """The interfaces of some parts of a whole, in its order."""
+    if len(parts) == 1:
+        return parts[0].interfaces
+    some = {interface for part in parts for interface in part.interfaces}
+    return tuple(interface for interface in interfaces if interface in some)
 
 
 def _parts(

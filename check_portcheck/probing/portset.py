@@ -37,6 +37,19 @@ class PortSet:
             return self._whole
         return [number for number in self._whole if number not in self._without]
 
+    def spans(self) -> Iterator[Span]:
+        """The numbers as unbroken runs, without one object per number of a range."""
+        if not isinstance(self._whole, range):
+            yield from spans(self.numbers())
+            return
+        first = self._whole.start
+        for number in sorted(number for number in self._without if number in self._whole):
+            if number > first:
+                yield Span(first, number - 1)
+            first = number + 1
+        if first < self._whole.stop:
+            yield Span(first, self._whole.stop - 1)
+
     def __contains__(self, number: int) -> bool:
         return number not in self._without and number in self._whole
 
@@ -49,11 +62,11 @@ class PortSet:
 
 def spans(numbers: Sequence[int]) -> Iterator[Span]:
     """Ascending numbers as unbroken runs."""
-    if isinstance(numbers, range):  # may stand for millions
-        if numbers:
-            yield Span(numbers[0], numbers[-1])
-        return
-    yield from joined(Span(number, number) for number in numbers)
+    start = 0
+    for index in range(1, len(numbers) + 1):
+        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
+            yield Span(numbers[start], numbers[index - 1])
+            start = index
 
 
 def joined(parts: Iterable[Span]) -> Iterator[Span]:

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.kernel import sockettable
+from check_portcheck.kernel import conntrack, sockettable
 from check_portcheck.model import (
     Coverage,
     Evidence,
@@ -17,7 +17,7 @@ from check_portcheck.model import (
     Protocol,
     Unanswered,
 )
-from check_portcheck.probing import blocks, probes
+from check_portcheck.probing import blocks, forwards, patience
 from check_portcheck.probing.portset import joined, spans
 
 if TYPE_CHECKING:
@@ -25,19 +25,17 @@ if TYPE_CHECKING:
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.model import Interface, Socket, Span, Target
+    from check_portcheck.probing.answers import Answers
     from check_portcheck.probing.portset import PortSet
 
 _PROBE_SHARE, _LOOKUP_SHARE = 0.75, 0.9
 """Parts of the time after which probes give way to lookups, and lookups end."""
 
 _PATIENCE = 0.25
-"""Seconds for a silent TCP port to answer after all: a redirect to a slow or distant socket."""
+"""Seconds for a silent port to answer after all: a redirect to a slow or distant socket."""
 
 _PATIENT_PORTS = 4096
 """So many silent ports get that patience; more of them are a filter's doing."""
-
-_OWN_PORTS = 64
-"""At most so many silent UDP ports may be the sweep's own; more of them are a filter's doing."""
 
 
 def sweep(wanted: Mapping[Target, PortSet], deadline: Deadline, start: int | None = None) -> Look:
@@ -50,14 +48,20 @@ def sweep(wanted: Mapping[Target, PortSet], deadline: Deadline, start: int | Non
         return Look(())
     # Runs that cannot probe all of it shall probe another part each time.
     first = (int.from_bytes(os.urandom(4), "big") if start is None else start) % len(parts)
+    room = conntrack.room()
     results = blocks.examine(
-        parts[first:] + parts[:first], deadline.part(_PROBE_SHARE), deadline.part(_LOOKUP_SHARE)
+        parts[first:] + parts[:first],
+        deadline.part(_PROBE_SHARE),
+        deadline.part(_LOOKUP_SHARE),
+        room,
     )
     suspects = _suspects(results)
-    filtered = _decide(suspects, deadline)
+    filtered = _decide(suspects, deadline, room)
     done = next((index for index, result in enumerate(results) if result.unprobed), 0)
     coverage = _coverage(results, filtered)._replace(resume=(first + done) % len(parts))
-    return Look(tuple(_services(suspects)), tuple(_unanswered(results)), coverage)
+    return Look(
+        tuple(_services(suspects, deadline)), tuple(_unanswered(results, suspects)), coverage
+    )
 
 
 def _coverage(results: Sequence[blocks.Result], filtered: int) -> Coverage:
@@ -75,13 +79,17 @@ def _coverage(results: Sequence[blocks.Result], filtered: int) -> Coverage:
 class _Suspects:
     """Ports of one interface and protocol that did not simply refuse."""
 
-    __slots__ = ("answered", "held", "undecided")
+    __slots__ = ("answered", "failure", "held", "unasked", "undecided")
 
     def __init__(self) -> None:
         self.answered: set[int] = set()
         self.undecided: list[int] = []
         self.held: set[int] = set()
         """Undecided ones at which the lookup finds a socket."""
+        self.unasked: list[int] = []
+        """Undecided ones that could not be asked again."""
+        self.failure = ""
+        """Why they could not."""
 
     @property
     def open(self) -> set[int]:
@@ -89,14 +97,20 @@ class _Suspects:
         return self.answered | self.held
 
 
-def _unanswered(results: Iterable[blocks.Result]) -> Iterator[Unanswered]:
-    """The ports of which nothing was learnt."""
-    left: defaultdict[Target, list[Span]] = defaultdict(list)
+def _unanswered(
+    results: Iterable[blocks.Result], suspects: Mapping[Target, _Suspects]
+) -> Iterator[Unanswered]:
+    """The ports of which nothing was learnt, by the reason."""
+    left: defaultdict[tuple[Target, str], list[Span]] = defaultdict(list)
     for result in results:
-        left[result.block.interface, result.block.protocol] += spans(result.unknown)
-    for (interface, protocol), found in left.items():
+        target = result.block.interface, result.block.protocol
+        left[target, result.failure] += result.unknown
+    for target, each in suspects.items():
+        if each.failure:
+            left[target, each.failure] += spans(sorted(each.unasked))
+    for ((interface, protocol), reason), found in left.items():
         for span in joined(found):
-            yield Unanswered(interface, PortRange(protocol, span))
+            yield Unanswered(interface, PortRange(protocol, span), reason)
 
 
 def _suspects(results: Iterable[blocks.Result]) -> dict[Target, _Suspects]:
@@ -109,7 +123,7 @@ def _suspects(results: Iterable[blocks.Result]) -> dict[Target, _Suspects]:
     return dict(suspects)
 
 
-def _decide(suspects: Mapping[Target, _Suspects], deadline: Deadline) -> int:
+def _decide(suspects: Mapping[Target, _Suspects], deadline: Deadline, room: conntrack.Room) -> int:
     """Look up the silent ports; those without a socket may answer late, else they are filtered.
 
     Gives how many are filtered. The scan's own sockets are closed by now.
@@ -119,28 +133,36 @@ def _decide(suspects: Mapping[Target, _Suspects], deadline: Deadline) -> int:
     for (interface, protocol), each in suspects.items():
         each.held = set(_held(interface, protocol, each.undecided))
         silent = [port for port in each.undecided if port not in each.held]
-        if protocol is Protocol.UDP:
-            filtered += _unrefused(interface, silent)
-            continue
-        asked = [] if deadline.passed else silent[:patient]
+        asked = [] if deadline.passed else silent[: _affordable(protocol, patient, room)]
         filtered += len(silent) - len(asked)
         if asked:
             patient -= len(asked)
-            late = probes.ask_patiently(interface, asked, _PATIENCE)
+            late = _asked_again(interface, protocol, asked, deadline)
             each.answered.update(late.open)
+            each.unasked, each.failure = late.unasked, late.failure
             filtered += len(late.undecided)
     return filtered
 
 
-def _unrefused(interface: Interface, ports: Sequence[int]) -> int:
-    """How many UDP ports stay silent now that those of the sweep's own sockets are closed."""
-    if len(ports) > _OWN_PORTS:
-        return len(ports)
-    try:
-        again = probes.sweep_udp(interface, ports)
-    except OSError:
-        return len(ports)
-    return len(again.undecided) + len(again.unasked)
+def _affordable(protocol: Protocol, ports: int, room: conntrack.Room) -> int:
+    """How many of so many ports may be asked again: of UDP, each leaves up to two entries."""
+    return ports if protocol is Protocol.TCP else room.of(ports * 2) // 2
+
+
+def _asked_again(
+    interface: Interface, protocol: Protocol, ports: Sequence[int], deadline: Deadline
+) -> Answers:
+    """What silent ports answer when they get time.
+
+    Over UDP silence is all that most services have to say: open is also what is forwarded.
+    """
+    answers = patience.ask(interface, protocol, ports, _PATIENCE)
+    if protocol is Protocol.UDP:
+        asked = [(interface, Port(protocol, number)) for number in answers.undecided]
+        sent_on = {port.number for _, port in forwards.forwarded(asked, deadline)}
+        answers.open += sent_on
+        answers.undecided = [port for port in answers.undecided if port not in sent_on]
+    return answers
 
 
 class _Shown(NamedTuple):
@@ -151,7 +173,7 @@ class _Shown(NamedTuple):
     sockets: tuple[Socket, ...]
 
 
-def _services(suspects: Mapping[Target, _Suspects]) -> Iterator[OpenService]:
+def _services(suspects: Mapping[Target, _Suspects], deadline: Deadline) -> Iterator[OpenService]:
     """What is open for certain.
 
     Compared with a table read after the lookups, since a daemon may have started after an earlier
@@ -165,7 +187,7 @@ def _services(suspects: Mapping[Target, _Suspects]) -> Iterator[OpenService]:
             port = Port(protocol, number)
             evidence = Evidence.PROBE if number in each.answered else Evidence.LOOKUP
             sockets = rows.get((interface, port), ())
-            if sockets or _still_open(interface, port, evidence):
+            if sockets or _still_open(interface, port, evidence, deadline):
                 where[_Shown(port, evidence, sockets)].append(interface)
     for shown, interfaces in where.items():
         yield OpenService(shown.port, tuple(interfaces), shown.evidence, shown.sockets)
@@ -199,8 +221,12 @@ def _held(interface: Interface, protocol: Protocol, ports: Sequence[int]) -> Seq
         return [port for port in ports if Port(protocol, port) in held]
 
 
-def _still_open(interface: Interface, port: Port, evidence: Evidence) -> bool:
-    """Whether a port without a row in the table is open once more, asked alone."""
+def _still_open(interface: Interface, port: Port, evidence: Evidence, deadline: Deadline) -> bool:
+    """Whether a port without a row in the table is open once more, asked alone.
+
+    It is, too, where nothing can be sent any more: not asked is not closed.
+    """
     if evidence is Evidence.PROBE:
-        return bool(probes.ask_patiently(interface, [port.number], _PATIENCE).open)
+        again = _asked_again(interface, port.protocol, [port.number], deadline)
+        return bool(again.open or again.failure)
     return bool(_held(interface, port.protocol, [port.number]))

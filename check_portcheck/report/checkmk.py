@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from check_portcheck.model import Severity, State
 from check_portcheck.policy.verdict import FindingKind
+from check_portcheck.report.fitting import bounded, each, lines
 from check_portcheck.report.form import INACTIVE
-from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative, bounded
+from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from check_portcheck.report.parts import everything
 from check_portcheck.report.wording import clean, reason_lines
 
 if TYPE_CHECKING:
@@ -29,21 +31,21 @@ class Checkmk:
 
     def finished(self, outcome: Outcome, assessment: Assessment) -> Answer:
         """A line for each chosen name."""
-        del assessment
         severities = outcome.task.settings.severities
-        lines: list[str] = []
-        for name, count in outcome.counts().items():
-            part = Narrative(outcome, name)
-            text = [part.headline(), *bounded(part.details(), _LONGEST_DETAILS)]
+        whole = assessment.part or everything(outcome)
+        text = ""
+        for index, (name, count) in enumerate(outcome.counts().items()):
+            told = Narrative(outcome, whole.of(name, first=index == 0))
+            words = [told.headline(), *bounded(told.details(), _LONGEST_DETAILS)]
             service = f"Portcheck {clean(name)}"
-            lines.append(_line(part.state(), service, _metrics(count, severities), text))
-        return "".join(lines), State.OK
+            text += _line(told.state(), service, _metrics(count, severities), words)
+        return text, State.OK
 
     def reused(self, text: str, taken: float, age: float, interval: int) -> str:
         """Each line says when it was found and how long it is good for."""
         del age
-        lines = text.splitlines(keepends=True)
-        return "".join(f"cached({taken:.0f},{interval}) {line}" for line in lines)
+        found = text.splitlines(keepends=True)
+        return "".join(f"cached({taken:.0f},{interval}) {line}" for line in found)
 
     def inactive(self) -> Answer:
         """One service for all."""
@@ -52,12 +54,12 @@ class Checkmk:
     def unknown(self, reason: str) -> Answer:
         """One service for all."""
         first, *details = reason_lines(reason, LONGEST_HEADLINE)
-        text = [first, *bounded(details, _LONGEST_DETAILS)]
-        return _line(State.UNKNOWN, "Portcheck", "-", text), State.OK
+        words = [first, *bounded(lines([each(details)]), _LONGEST_DETAILS)]
+        return _line(State.UNKNOWN, "Portcheck", "-", words), State.OK
 
 
-def _line(state: State, service: str, metrics: str, lines: Sequence[str]) -> str:
-    text = "\\n".join(line.translate(_FORBIDDEN) for line in lines)
+def _line(state: State, service: str, metrics: str, words: Sequence[str]) -> str:
+    text = "\\n".join(line.translate(_FORBIDDEN) for line in words)
     return f'{state:d} "{service.translate(_FORBIDDEN)}" {metrics} {text}\n'
 
 

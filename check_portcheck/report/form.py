@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from check_portcheck.model import State
     from check_portcheck.outcome import Outcome
+    from check_portcheck.report.parts import Part
 
 Answer = tuple[str, int]
 """Text and exit code."""
@@ -24,6 +25,8 @@ class Assessment(NamedTuple):
     """The text of the first line, without state and performance data."""
     perfdata: tuple[str, ...]
     """``label=value;warn;crit;min``, one by one."""
+    part: Part | None = None
+    """All that the outcome tells, where that has been put together already."""
 
 
 class Form(typing.Protocol):

@@ -9,16 +9,17 @@ from check_portcheck.model import State
 from check_portcheck.policy.rules import Kind
 from check_portcheck.report.form import INACTIVE
 from check_portcheck.report.narrative import LONGEST_HEADLINE
-from check_portcheck.report.wording import Wording, clean, folded, reason_lines
+from check_portcheck.report.wording import Wording, clean, reason_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from check_portcheck.memory.history import Event, History
-    from check_portcheck.model import Coverage, Interface, OpenService, Owner, Process
+    from check_portcheck.memory.history import Event
+    from check_portcheck.model import Coverage, Interface, OpenService, Owner, Process, Report
     from check_portcheck.outcome import Outcome
     from check_portcheck.policy.rules import Rule
     from check_portcheck.policy.verdict import Finding, Judged
+    from check_portcheck.report.entries import Programs
     from check_portcheck.report.form import Answer, Assessment
 
 _FORMAT = 2
@@ -57,7 +58,8 @@ def _answer(state: State, summary: str, more: Mapping[str, Any]) -> Answer:
 def _text(members: Mapping[str, Any]) -> str:
     import json
 
-    return json.dumps(members, indent=2, ensure_ascii=True) + "\n"
+    # Without indentation: with it the module's encoder in C is left aside.
+    return json.dumps(members, ensure_ascii=True) + "\n"
 
 
 def _known(outcome: Outcome) -> dict[str, Any]:
@@ -71,11 +73,12 @@ def _known(outcome: Outcome) -> dict[str, Any]:
         "interfaces": list(map(_interface, report.interfaces)),
         "counts": {clean(name): count._asdict() for name, count in outcome.counts().items()},
         "services": list(_services(outcome)),
-        "findings": [_finding(finding, outcome.history) for finding in verdict.findings],
+        "findings": [_finding(outcome, finding) for finding in verdict.findings],
         "failures": [clean(failure.reason) for failure in report.failures],
         "notes": list(map(clean, outcome.notes)),
         "events": list(map(_event, outcome.history.events)),
         "unused_rules": list(map(_rule, verdict.unused)),
+        "rules_without_effect": list(map(_rule, verdict.idle)),
         "coverage": _coverage(report.coverage),
         "seconds": round(report.seconds, 3),
     }
@@ -83,9 +86,9 @@ def _known(outcome: Outcome) -> dict[str, Any]:
 
 def _interface(interface: Interface) -> dict[str, Any]:
     return {
-        "address": interface.address,
-        "device": interface.device,
-        "chosen": list(interface.chosen),
+        "address": clean(interface.address),
+        "device": clean(interface.device),
+        "chosen": list(map(clean, interface.chosen)),
     }
 
 
@@ -93,30 +96,58 @@ def _services(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """Every open service, by what is said of it and what is registered on it."""
     for judged in outcome.verdict.judged:
         for service, programs in outcome.report.by_programs(judged.service):
-            yield _service(outcome, judged, service, programs)
+            yield {
+                **_where(service.interfaces),
+                **_service(outcome, service, programs),
+                "verdict": _verdict(judged),
+                "rule": judged.rule and _rule(judged.rule),
+            }
 
 
-def _service(
-    outcome: Outcome, judged: Judged, service: OpenService, programs: Sequence[int]
-) -> dict[str, Any]:
-    """A judged service with its verdict, the rule that allows it, evidence and owners.
+def _where(interfaces: Sequence[Interface]) -> dict[str, Any]:
+    """The addresses; of sockets that no scanned address reaches also what they are bound to."""
+    bound = next((each for each in interfaces if not each.scanned), None)
+    return {
+        "interfaces": [clean(each.address) for each in interfaces],
+        "bound": bound and {"address": clean(bound.address), "device": clean(bound.device) or None},
+    }
 
-    *service* is the part of it on which *programs* are registered.
-    """
+
+def _service(outcome: Outcome, service: OpenService, programs: Programs) -> dict[str, Any]:
+    """A service on the interfaces where *programs* are registered, with evidence and owners."""
     names = outcome.task.names
     wording = Wording(outcome.report, names)
+    known = outcome.report.registered(service.interfaces[0])
+    rpc = [{"program": program, "name": clean(names.rpc(program))} for program in programs]
     return {
-        "interfaces": [each.address for each in service.interfaces],
         "port": service.port.number,
         "protocol": service.port.protocol,
-        "name": wording.service_name(service),
-        "rpc": [{"program": program, "name": names.rpc(program)} for program in programs],
-        "verdict": _verdict(judged),
-        "rule": judged.rule and _rule(judged.rule),
+        "name": wording.port_name(service.port, programs),
+        "rpc": rpc if known.unreachable is None else None,
+        "rpc_reason": known.unreachable and clean(known.unreachable),
         "evidence": service.evidence,
         "no_socket": service.no_socket,
-        "forwarded": service.port in outcome.report.forwarded,
-        "owners": [_owner(owner) for owner in wording.owners(service)],
+        "forwarded_to": _forwarded_to(outcome.report, service),
+        **_owners(wording.owners(service), service),
+    }
+
+
+def _forwarded_to(report: Report, service: OpenService) -> dict[str, str] | None:
+    """Where a port without a socket leads, by interface; null where that is not known."""
+    ends = {each.address: report.forwarded.get((each, service.port)) for each in service.interfaces}
+    return {address: str(end) for address, end in ends.items() if end} or None
+
+
+def _owners(owners: Sequence[Owner], service: OpenService) -> dict[str, Any]:
+    """The owners of all sockets, null with the reason where there is none to look at."""
+    reason = None
+    if len(owners) < len(service.sockets):
+        reason = "not looked up"
+    if service.no_socket:
+        reason = "no socket"
+    return {
+        "owners": None if reason else [_owner(owner) for owner in owners],
+        "owners_reason": reason,
     }
 
 
@@ -127,14 +158,21 @@ def _verdict(judged: Judged) -> str:
     return "ignored" if judged.rule and judged.rule.kind is Kind.IGNORE else "expected"
 
 
-def _finding(finding: Finding, history: History) -> dict[str, Any]:
+def _finding(outcome: Outcome, finding: Finding) -> dict[str, Any]:
+    """What is wrong, with the service that is open, if one is."""
+    history = outcome.history
+    since = history.first_seen(finding.kind, finding.item, finding.interfaces)
+    service = finding.service
+    programs = outcome.report.programs_at(service.interfaces[0], service.port) if service else ()
     return {
         "kind": finding.kind,
-        "interfaces": [each.address for each in finding.interfaces],
+        **_where(finding.interfaces),
         "item": clean(str(finding.item)),
+        "service": service and _service(outcome, service, programs),
         "rule": finding.rule and _rule(finding.rule),
         "reason": clean(finding.reason) or None,
-        "since": history.first_seen(finding),
+        "since": since,
+        "since_reason": None if since is not None else "no state file",
     }
 
 
@@ -142,9 +180,15 @@ def _rule(rule: Rule) -> dict[str, str]:
     return {"kind": rule.kind, "text": clean(str(rule)), "source": clean(rule.source)}
 
 
-def _event(event: Event) -> str:
-    (text,) = folded([(event.interfaces, event.text)], len(event.interfaces))
-    return clean(f"{event.what}: {text}")
+def _event(event: Event) -> dict[str, Any]:
+    """What happened since the last run."""
+    return {
+        "what": event.what,
+        "interfaces": [clean(each.address) for each in event.interfaces],
+        "ports": list(map(str, event.ports)),
+        "name": clean(event.name) or None,
+        "before": list(map(str, event.before)),
+    }
 
 
 def _coverage(coverage: Coverage) -> dict[str, int]:
@@ -155,11 +199,13 @@ def _coverage(coverage: Coverage) -> dict[str, int]:
 
 
 def _owner(owner: Owner) -> dict[str, Any]:
+    """Who holds a socket; the processes are null where they could not be seen."""
+    unseen = None if owner.processes else owner.unseen
     return {
         "user": owner.user and clean(owner.user),
         "kernel": owner.kernel,
-        "unseen": owner.unseen,
-        "processes": [_process(process) for process in owner.processes],
+        "processes": None if unseen else [_process(process) for process in owner.processes],
+        "processes_reason": unseen,
     }
 
 
@@ -172,4 +218,5 @@ def _process(process: Process) -> dict[str, Any]:
         "user": process.user and clean(process.user),
         "started": process.started,
         "unit": process.unit and clean(process.unit),
+        "deleted": process.deleted,
     }

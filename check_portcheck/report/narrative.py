@@ -3,252 +3,233 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from check_portcheck.model import Failure, Interface, Method, Report
+from check_portcheck.model import PortRange
 from check_portcheck.policy.rules import Kind
-from check_portcheck.report.wording import Wording, folded, number_of, rule_text, short
+from check_portcheck.policy.verdict import FindingKind
+from check_portcheck.report.coverage import covered, limited
+from check_portcheck.report.entries import Subject, entries, told
+from check_portcheck.report.fitting import Section, each, fitted, lines
+from check_portcheck.report.parts import everything
+from check_portcheck.report.rulelines import allowing
+from check_portcheck.report.wording import (
+    Wording,
+    clean,
+    number_of,
+    ports_text,
+    rule_text,
+    short,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from check_portcheck.model import OpenService, State, Unseen
+    from check_portcheck.memory.history import Event
+    from check_portcheck.model import Owner, Report, State
     from check_portcheck.outcome import Outcome
-    from check_portcheck.policy.verdict import Finding, FindingKind
+    from check_portcheck.report.entries import Entry
+    from check_portcheck.report.fitting import Line
+    from check_portcheck.report.parts import Part
+
+    _Texts = Callable[[FindingKind, Entry], Iterable[str]]
+    """The lines of a finding."""
 
 LONGEST_HEADLINE = 165
 """Characters; with ``PORTCHECK CRITICAL - `` and the age of a reused result it stays below 200."""
 
-_INTERFACES_HEADLINE, _INTERFACES_DETAIL = 4, 16
-"""How many interfaces a folded finding names."""
+_HEADLINE, _DETAIL = 4, 16
+"""How many places, and stretches of ports, are named in one line."""
 
 
 class Narrative:
     """The text of an outcome, or of the part that concerns one chosen name."""
 
-    def __init__(self, outcome: Outcome, name: str | None = None) -> None:
+    def __init__(self, outcome: Outcome, part: Part | None = None) -> None:
         self._outcome = outcome
         self._settings = outcome.task.settings
         self._wording = Wording(outcome.report, outcome.task.names)
-        interfaces = outcome.report.interfaces
-        self._interfaces = tuple(each for each in interfaces if name in (None, *each.chosen))
-        self._whole = self._interfaces == interfaces
-        verdict = outcome.verdict
-        self._judged = [each for each in verdict.judged if self._among(each.service.interfaces)]
-        self._findings = [each for each in verdict.findings if self._among(each.interfaces)]
-        self._failures = _concerning(outcome.report.failures, name)
+        self._part = part or everything(outcome)
 
     def state(self) -> State:
         """The worst state that findings and failures bring."""
-        kinds = (finding.kind for finding in self._findings)
-        return self._settings.severities.worst(kinds, self._failures)
+        kinds = (kind for kind, found in self._part.findings.items() if found)
+        return self._settings.severities.worst(kinds, self._part.failures)
 
     def headline(self) -> str:
         """The counts and as many findings as fit; in a clean run what was covered."""
-        if self._clean:
-            count = sum(len(self._among(each.service.interfaces)) for each in self._judged)
-            services = number_of(count, "open service")
-            interfaces = number_of(len(self._interfaces), "interface")
-            return f"{services} on {interfaces}, all expected ({self._covered()})"
-        counted: list[str] = []
-        items: list[str] = []
-        for kind in self._settings.severities.kinds():
-            if texts := self._texts(kind, _INTERFACES_HEADLINE):
-                counted.append(f"{len(texts)} {kind}")
-                items += texts
-        if self._failures:
-            counted.append(f"{len(self._failures)} not looked at")
-            items += [short(failure.reason) for failure in self._failures]
+        if self._part.is_clean:
+            return self._all_expected()
+        sections = dict(self._findings(self._short))
+        counted = [f"{section.number} {kind}" for kind, section in sections.items()]
+        failures = [short(failure.reason) for failure in self._part.failures]
+        if failures:
+            counted.append(f"{len(failures)} not looked at")
+        items = lines([*sections.values(), each(failures)])
         return fitted(", ".join(counted) + ": ", items, LONGEST_HEADLINE)
 
-    def details(self) -> list[str]:
-        """A line per finding, worst first, then notes and what -v asks for."""
-        lines = [
-            f"{kind}: {text}"
-            for kind in self._settings.severities.kinds()
-            for text in self._texts(kind, _INTERFACES_DETAIL, dated=True)
-        ]
-        lines += [f"not looked at: {short(failure.reason, 200)}" for failure in self._failures]
-        lines += self._events()
-        notes = (*self._outcome.notes, *self._remarks())
-        lines += [f"note: {short(note, 300)}" for note in notes]
-        return [*lines, *self._more()]
+    def details(self) -> Iterator[Line]:
+        """The lines of findings, worst first, then notes and what -v asks for."""
+        findings = [section for _, section in self._findings(self._explained)]
+        failures = [f"not looked at: {short(each.reason, 200)}" for each in self._part.failures]
+        events = list(map(self._event, self._outcome.history.events))
+        notes = [f"note: {short(note, 300)}" for note in self._notes()]
+        return lines([*findings, each(failures), each(events), each(notes), *self._more()])
+
+    def _all_expected(self) -> str:
+        ports = {judged.service.port for judged in self._part.judged}
+        text = number_of(len(ports), "open service")
+        if self._part.interfaces:
+            text += f" on {number_of(len(self._part.interfaces), 'interface')}"
+        return f"{text}, all expected ({covered(self._outcome.report, remembered=self._goes_on)})"
 
     @property
-    def _clean(self) -> bool:
-        """Whether the first line tells what was covered."""
-        return not self._findings and not self._failures
+    def _goes_on(self) -> bool:
+        """Whether the next run probes where this one stopped."""
+        return self._settings.state is not None
 
-    def _among(self, interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
-        """Those of the interfaces that are told of."""
-        if self._whole:
-            return interfaces
-        return tuple(each for each in interfaces if each in self._interfaces)
+    # Findings
 
-    def _parts(self, service: OpenService) -> Iterator[OpenService]:
-        """What is told of a service, cut where it has another name."""
-        told = service.on(self._among(service.interfaces))
-        return (part for part, _ in self._outcome.report.by_programs(told))
+    def _findings(self, texts: _Texts) -> Iterator[tuple[FindingKind, Section]]:
+        """The findings of each kind that there are, the worst first."""
+        for kind in self._settings.severities.kinds():
+            if found := self._part.findings[kind]:
+                yield kind, _section(found, partial(texts, kind))
 
-    def _finding_parts(self, finding: Finding) -> Iterator[Finding]:
-        """What is told of a finding, cut where its service has another name."""
-        if finding.service is None:
-            yield finding.on(self._among(finding.interfaces))
-            return
-        for part in self._parts(finding.service):
-            yield finding.on(part.interfaces)
+    def _short(self, kind: FindingKind, entry: Entry) -> Iterator[str]:
+        del kind
+        yield self._wording.entry(entry, _HEADLINE)
 
-    def _texts(self, kind: FindingKind, most: int, *, dated: bool = False) -> list[str]:
-        """The findings of a kind, with since when they exist where they are to be dated."""
-        entries = (
-            (part.interfaces, self._wording.finding(part) + (self._since(each) if dated else ""))
-            for each in self._findings
-            if each.kind is kind
-            for part in self._finding_parts(each)
-        )
-        return folded(entries, most)
+    def _explained(self, kind: FindingKind, entry: Entry) -> Iterator[str]:
+        """The line of a finding, then what helps to decide and what would allow it."""
+        yield f"{kind}: {self._wording.entry(entry, _DETAIL)}{self._since(kind, entry)}"
+        if known := _process_known(entry.owners):
+            yield f"  {known}"
+        if kind is FindingKind.UNEXPECTED:
+            names = self._outcome.task.names
+            for line in allowing(entry, self._wording.places, names):
+                yield f"  allow: {clean(line)}"
 
-    def _since(self, finding: Finding) -> str:
-        """Since when it exists, where that is remembered."""
-        first = self._outcome.history.first_seen(finding)
-        if first is None:
+    def _since(self, kind: FindingKind, entry: Entry) -> str:
+        """Since when it exists, where that is remembered; of several ports the newest, too."""
+        history = self._outcome.history
+        if not history.since:
             return ""
-        return time.strftime(", since %Y-%m-%d %H:%M:%S", time.localtime(first))
+        seen = {history.first_seen(kind, item, entry.interfaces) for item in entry.items}
+        times = sorted(each for each in seen if each is not None)
+        if not times:
+            return ""
+        newest = f", the newest {_moment(times[-1])}" if len(times) > 1 else ""
+        return f", since {_moment(times[0])}{newest}"
 
-    def _events(self) -> Iterator[str]:
+    # What else there is to tell
+
+    def _event(self, event: Event) -> str:
         """What happened since the last run."""
-        for event in self._outcome.history.events:
-            (text,) = folded([(event.interfaces, event.text)], _INTERFACES_DETAIL)
-            yield short(f"{event.what}: {text}", 200)
+        where = clean(self._wording.places.text(event.interfaces, _DETAIL))
+        text = f"{event.what}: {where}:{ports_text(map(PortRange.of, event.ports), _DETAIL)}"
+        if event.name:
+            text += f" ({event.name})"
+        if event.before:
+            text += f", was {ports_text(map(PortRange.of, event.before), _DETAIL)}"
+        return short(text, 200)
 
-    def _remarks(self) -> Iterator[str]:
-        """What limits the answer without being a problem."""
-        unseen = self._unseen()
-        if unseen:
+    def _notes(self) -> Iterator[str]:
+        """What the user should know, and what limits the answer without being a problem."""
+        yield from self._outcome.notes
+        if unseen := {owner.unseen for owner in self._owners() if owner.unseen}:
             yield f"processes not seen: {', '.join(sorted(unseen))}"
         registrations = self._outcome.report.registrations.values()
         nameless = dict.fromkeys(known.unreachable for known in registrations if known.unreachable)
         yield from (f"RPC services have no names: {reason}" for reason in nameless)
-        if self._swept and not self._clean:
-            yield self._swept
-        untracked = self._outcome.report.coverage.untracked
-        if untracked:
-            yield (
-                f"{untracked} UDP ports looked up in place of probed, to leave room for "
-                "connection tracking"
-            )
+        yield from _limits(self._outcome.report, self._part, remembered=self._goes_on)
+        if idle := self._outcome.verdict.idle:
+            yield _without_effect(len(idle), named=self._settings.verbosity > 1)
 
-    def _unseen(self) -> set[Unseen]:
-        """Why some processes were not seen of the services of which the text tells."""
-        owners = (owner for each in self._shown() for owner in self._wording.owners(each))
-        return {owner.unseen for owner in owners if owner.unseen}
-
-    def _shown(self) -> list[OpenService]:
-        """The services of which the text tells."""
+    def _owners(self) -> Iterator[Owner]:
+        """The owners of all services of which the text tells."""
+        shown = [entry for found in self._part.findings.values() for entry in found]
         if self._settings.verbosity:
-            return [each.service for each in self._judged]
-        return [each.service for each in self._findings if each.service]
+            shown += self._allowed()
+        return (owner for entry in shown for owner in entry.owners)
 
-    def _more(self) -> Iterator[str]:
-        """What -v, -vv and -vvv add."""
-        if self._settings.verbosity > 0:
-            yield from (f"open: {text}" for text in folded(self._allowed(), _INTERFACES_DETAIL))
+    # What -v, -vv and -vvv add
+
+    def _more(self) -> Iterator[Section]:
         if self._settings.verbosity > 1:
-            yield from self._passed_over()
+            yield each(list(self._passed_over()))
         if self._settings.verbosity > 2:
-            yield from _figures(self._outcome.report)
+            yield each(list(_figures(self._outcome.report)))
+        if self._settings.verbosity > 0:
+            yield _section(self._allowed(), self._open)
 
-    def _allowed(self) -> Iterator[tuple[Sequence[Interface], str]]:
-        """Where there are services that a rule allows, and their text."""
-        for judged in self._judged:
-            if judged.rule:
-                for part in self._parts(judged.service):
-                    yield part.interfaces, self._wording.judged(judged._replace(service=part))
+    def _open(self, entry: Entry) -> Iterator[str]:
+        yield f"open: {self._wording.entry(entry, _DETAIL)}"
+
+    def _allowed(self) -> list[Entry]:
+        """Services that a rule allows."""
+        allowed = (Subject.allowed(judged) for judged in self._part.judged if judged.rule)
+        return entries(self._outcome.report, allowed, by_program=True)
 
     def _passed_over(self) -> Iterator[str]:
         """Rules without effect, and ports that were not contacted or of which nothing is known."""
+        verdict = self._outcome.verdict
         skips = self._outcome.task.policy.of_kind(Kind.SKIP)
-        yield from (f"unused: {rule_text(rule)}" for rule in self._outcome.verdict.unused)
+        yield from (f"unused: {rule_text(rule)}" for rule in verdict.unused)
+        yield from (f"no effect: {rule_text(rule)}" for rule in verdict.idle)
         yield from (f"skipped: {rule_text(rule)}" for rule in skips)
         filtered = self._outcome.report.coverage.filtered
         if filtered:
             yield f"filtered: {filtered} silent ports without a socket"
 
-    def _covered(self) -> str:
-        """What was looked at: ``full scan of 65536 TCP and UDP ports each``."""
-        text = coverage_text(self._outcome.report)
-        return f"{text}, {self._swept}" if self._swept else text
 
-    @property
-    def _swept(self) -> str:
-        """How much of a partial sweep was done: ``swept 41 % of 63 addresses``; else nothing."""
-        covered = self._outcome.report.coverage
-        if covered.probed >= covered.ports:
-            return ""
-        addresses = number_of(len(self._interfaces), "address", "addresses")
-        return f"swept {covered.probed * 100 // covered.ports} % of {addresses}"
+def _section(found: Iterable[Entry], texts: Callable[[Entry], Iterable[str]]) -> Section:
+    """Entries to be told, of which each service counts once."""
+    found = list(found)
+    count = len({item for entry in found for item in entry.items})
+    return Section(count, ((new, texts(entry)) for new, entry in told(found)))
 
 
-def coverage_text(report: Report) -> str:
-    """Which ports were looked at, and how: ``full scan of 65536 TCP and UDP ports each``."""
-    way = {
-        Method.FULL: "full scan of",
-        Method.PROBE: "probe of",
-        Method.TABLE: "socket table for",
-    }[report.method]
-    ports = report.span.last - report.span.first + 1
-    protocols = " and ".join(protocol.upper() for protocol in report.protocols)
-    return f"{way} {ports} {protocols} port{'s' * (ports > 1)} each"
+def _process_known(owners: Sequence[Owner]) -> str:
+    """``started 2026-11-25 01:02:03, unit cron.service``, as much of it as is known."""
+    process = next((owner.processes[0] for owner in owners if owner.processes), None)
+    known: list[str] = []
+    if process and process.started:
+        known.append(f"started {_moment(process.started)}")
+    if process and process.unit:
+        known.append(f"unit {short(process.unit)}")
+    return ", ".join(known)
 
 
-def fitted(head: str, items: Sequence[str], longest: int) -> str:
-    """The head and as many whole items as fit, then how many more there are."""
-    whole = head + ", ".join(items)
-    if len(whole) <= longest or not items:
-        return whole
-    fitting = ""
-    text = head
-    for index, item in enumerate(items):
-        text += f", {item}" if index else item
-        counted = text + _more_than(index, items)
-        if len(counted) > longest:
-            break
-        fitting = counted
-    if fitting:
-        return fitting
-    more = _more_than(0, items)
-    return f"{head}{items[0]}"[: longest - len(more) - 3] + "..." + more
+def _moment(seconds: float) -> str:
+    """A time of day in local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def bounded(lines: Sequence[str], longest: int) -> list[str]:
-    """As many lines as fit into *longest* bytes, then how many more there are."""
-    kept: list[str] = []
-    size = 0
-    for index, line in enumerate(lines):
-        more = f"... and {len(lines) - index} more\n"
-        size += len(line.encode()) + 1
-        if size + len(more) > longest and index:
-            return [*kept, more.rstrip()]
-        kept.append(line)
-    return kept
+def _limits(report: Report, part: Part, *, remembered: bool) -> Iterator[str]:
+    """What was not probed; a clean first line tells that itself."""
+    limits = limited(report, remembered=remembered)
+    if limits and not part.is_clean:
+        yield covered(report, remembered=remembered)
+    if untracked := report.coverage.untracked:
+        yield (
+            f"{untracked} UDP ports looked up in place of probed, to leave room for "
+            "connection tracking"
+        )
 
 
-def _more_than(index: int, items: Sequence[str]) -> str:
-    """What stands for the items after the one at *index*."""
-    left = len(items) - index - 1
-    return f" and {left} more" if left else ""
-
-
-def _concerning(failures: Sequence[Failure], name: str | None) -> list[Failure]:
-    """The failures that concern a chosen name."""
-    return [failure for failure in failures if name in (None, failure.name)]
+def _without_effect(count: int, *, named: bool) -> str:
+    rules = "1 rule has no effect now: what it names" if count == 1 else ""
+    rules = rules or f"{count} rules have no effect now: what they name"
+    return f"{rules} is not here or not scanned" + ("" if named else " (-vv names them)")
 
 
 def _figures(report: Report) -> Iterator[str]:
     """What -vvv adds."""
-    covered = report.coverage
+    figures = report.coverage
     yield (
-        f"coverage: {covered.probed} of {covered.ports} ports probed or listed, "
-        f"{covered.looked_up + covered.untracked} looked up"
+        f"coverage: {figures.probed} of {figures.ports} ports probed or listed, "
+        f"{figures.looked_up + figures.untracked} looked up"
     )
     yield f"scan: {report.seconds:.3f} s by method {report.method}"

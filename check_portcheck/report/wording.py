@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from check_portcheck.model import PortRange
+from check_portcheck.model import PortRange, Span
 from check_portcheck.policy.rules import Kind
 from check_portcheck.report.interpreter import script
+from check_portcheck.report.places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from check_portcheck.model import OpenService, Owner, Port, Process, Report
+    from check_portcheck.model import OpenService, Owner, Port, Process, Protocol, Report
     from check_portcheck.names import Names
-    from check_portcheck.policy.rules import Rule
-    from check_portcheck.policy.verdict import Finding, Judged
+    from check_portcheck.policy.rules import Item, Rule
+    from check_portcheck.report.entries import Entry, Programs
 
 _LONGEST_FOREIGN = 120
 
@@ -67,7 +68,36 @@ def owner_text(owner: Owner) -> str:
 def process_text(process: Process) -> str:
     """``python3[4711]``, for an interpreter with the script: ``python3[4711] /srv/app.py``."""
     running = script(process)
-    return f"{short(process.name, 40)}[{process.pid}]" + (f" {short(running)}" if running else "")
+    gone = " (deleted)" if process.deleted else ""
+    name = f"{short(process.name, 40)}[{process.pid}]{gone}"
+    return name + (f" {short(running)}" if running else "")
+
+
+def spans(items: Iterable[Item]) -> dict[Protocol, list[Span]]:
+    """The ports among the items by protocol, those that follow each other as one."""
+    found: dict[Protocol, list[Span]] = {}
+    for protocol, (first, last) in sorted(each for each in items if isinstance(each, PortRange)):
+        known = found.setdefault(protocol, [])
+        if known and first <= known[-1].last + 1:
+            known[-1] = Span(known[-1].first, max(last, known[-1].last))
+        else:
+            known.append(Span(first, last))
+    return found
+
+
+def ports_text(items: Iterable[Item], most: int) -> str:
+    """``20000-20199,45678/tcp,53/udp``; of each protocol *most* stretches, the rest is counted."""
+    items = list(items)
+    programs = [short(str(item)) for item in items if not isinstance(item, PortRange)]
+    ports = (f"{_stretches(each, most)}/{protocol}" for protocol, each in spans(items).items())
+    return ",".join((*programs, *ports))
+
+
+def _stretches(of: Sequence[Span], most: int) -> str:
+    named = [str(span) for span in of[:most]]
+    if more := sum(last - first + 1 for first, last in of[most:]):
+        named.append(f"{more} more")
+    return ",".join(named)
 
 
 class Wording:
@@ -76,8 +106,9 @@ class Wording:
     def __init__(self, report: Report, names: Names) -> None:
         self._report = report
         self._names = names
+        self.places = Places(report.interfaces)
 
-    def port_name(self, port: Port, programs: Sequence[int] = ()) -> str | None:
+    def port_name(self, port: Port, programs: Programs = ()) -> str | None:
         """``nfs`` for registered RPC programs, ``maybe_http`` for a name of /etc/services."""
         if programs:
             return short("/".join(map(self._names.rpc, programs)))
@@ -89,64 +120,43 @@ class Wording:
         programs = self._report.programs_at(service.interfaces[0], service.port)
         return self.port_name(service.port, programs)
 
-    def service(self, service: OpenService) -> str:
-        """What follows the interface: ``8080/tcp (maybe_http-alt) python3[4711] user www-data``."""
-        mark = ""
-        if service.no_socket:
-            mark = " forwarded" if service.port in self._report.forwarded else " no socket"
-        owners = dict.fromkeys(map(owner_text, self.owners(service)))
-        name = _in_parentheses(self.service_name(service))
-        return f"{service.port}{name}{mark}{','.join(owners)}"
-
     def owners(self, service: OpenService) -> list[Owner]:
         """The owners of a service's sockets that were asked for."""
         owners = self._report.owners
         return [owners[socket] for socket in service.sockets if socket in owners]
 
-    def finding(self, finding: Finding) -> str:
-        """What follows the interface in the report of a finding."""
-        text = self.service(finding.service) if finding.service else self._absent(finding)
-        if finding.reason:
-            text += f": {short(finding.reason, 200)}"
-        if finding.rule:
-            text += _named_by(finding.rule)
-        return text
+    def entry(self, entry: Entry, most: int) -> str:
+        """``*:8080/tcp (maybe_http-alt) python3[4711] user www-data``.
 
-    def judged(self, judged: Judged) -> str:
-        """What follows the interface for an open service that a rule allows."""
-        text = self.service(judged.service)
-        return text + _named_by(judged.rule) if judged.rule else text
+        Of more than *most* places, or stretches of ports, the rest is counted.
+        """
+        name = self._common_name(entry.items)
+        words = [
+            f"{self._where(entry, most)}:{ports_text(entry.items, most)}",
+            f" ({name})" if name else "",
+            f" {entry.mark}" if entry.mark else "",
+            ",".join(dict.fromkeys(map(owner_text, entry.owners))),
+            f": {short(entry.reason, 200)}" if entry.reason else "",
+            _named_by(entry.rule) if entry.rule else "",
+        ]
+        return "".join(words)
 
-    def _absent(self, finding: Finding) -> str:
-        """What a finding without an open service is about."""
-        port = finding.item.single if isinstance(finding.item, PortRange) else None
-        name = self.port_name(port) if port else None
-        return f"{finding.item}{_in_parentheses(name)}"
+    def _where(self, entry: Entry, most: int) -> str:
+        """Where it is, which is what the rule names where that is not here, or not scanned."""
+        if not entry.interfaces:
+            return clean(str(entry.rule.where)) if entry.rule else ""
+        return clean(self.places.text(entry.interfaces, most))
 
+    def _common_name(self, items: Mapping[Item, Programs]) -> str | None:
+        """The name that all ports have, None where there is no such."""
+        names = self._port_names(items)
+        first = next(names, None)
+        return first if first and all(name == first for name in names) else None
 
-def folded(entries: Iterable[tuple[Iterable[object], str]], most: int) -> list[str]:
-    """Entries that differ only in the interfaces as one: ``{192.0.2.7,127.0.0.1}:8080/tcp``.
-
-    Each is of interfaces and what follows them. Of more than *most* interfaces the rest is counted.
-    """
-    where: dict[str, list[str]] = {}
-    for interfaces, text in entries:
-        where.setdefault(text, []).extend(clean(str(each)) for each in interfaces)
-    return [f"{_listed(interfaces, most)}:{text}" for text, interfaces in where.items()]
-
-
-def _listed(interfaces: Sequence[str], most: int) -> str:
-    """``192.0.2.7``, or of several ``{192.0.2.7,127.0.0.1,3 more}``."""
-    if len(interfaces) == 1:
-        return interfaces[0]
-    named = list(interfaces[:most])
-    if len(interfaces) > most:
-        named.append(f"{len(interfaces) - most} more")
-    return f"{{{','.join(named)}}}"
-
-
-def _in_parentheses(name: str | None) -> str:
-    return f" ({name})" if name else ""
+    def _port_names(self, items: Mapping[Item, Programs]) -> Iterator[str | None]:
+        for item, programs in items.items():
+            port = item.single if isinstance(item, PortRange) else None
+            yield self.port_name(port, programs) if port else None
 
 
 def _named_by(rule: Rule) -> str:

@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.model import HIGHEST_PORT, PORTMAPPER_PORT, PORTMAPPER_PROGRAM, Protocol
+from check_portcheck.rpc.xdr import MalformedReplyError, XdrReader, string
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,8 @@ _RPC_VERSION = 2
 _AUTH_NONE = 0
 # RFC 1833, 3.1 and 2.1: PMAPPROC_DUMP and RPCBPROC_DUMP have the same number and no arguments.
 _PROC_DUMP = 4
+# RFC 1833, 3.1 and 2.1: PMAPPROC_GETPORT and RPCBPROC_GETADDR.
+_PROC_PORT = 3
 
 _LAST_FRAGMENT = 1 << 31
 _NUMBER = struct.Struct(">I")
@@ -51,10 +54,6 @@ _NETIDS = {
     b"udp6": (Protocol.UDP, socket.AF_INET6),
 }
 _OCTETS = {str(octet): octet for octet in range(256)}
-
-
-class MalformedReplyError(ValueError):
-    """The bytes are no reply to the call."""
 
 
 class Refusal(enum.StrEnum):
@@ -89,11 +88,30 @@ class Mapping(NamedTuple):
     port: int
 
 
+class Question(NamedTuple):
+    """Which port one version of a program has."""
+
+    program: int
+    version: int
+    protocol: Protocol
+
+
 def dump_call(version: int, xid: int) -> bytes:
     """The message that asks for all mappings; *version* is one of VERSIONS, *xid* any 32 bits."""
-    head = (xid, _CALL, _RPC_VERSION, PROGRAM, version, _PROC_DUMP)
-    # RFC 5531, 9: credential and verifier, each a flavor and the length of its body.
-    return struct.pack(">10I", *head, _AUTH_NONE, 0, _AUTH_NONE, 0)
+    return _call(version, xid, _PROC_DUMP)
+
+
+def port_call(version: int, xid: int, question: Question) -> bytes:
+    """The message that asks for one port.
+
+    Version 2 knows IPv4 alone; the others answer for the protocol and family by which they are
+    asked. All give the port of another version of the program where they do not have this one.
+    """
+    head = _call(version, xid, _PROC_PORT) + struct.pack(">II", *question[:2])
+    if version == 2:
+        number = next(each for each, of in _PROTOCOLS.items() if of is question.protocol)
+        return head + struct.pack(">II", number, 0)
+    return head + string(question.protocol) + string("") + string("")
 
 
 def dump_reply(version: int, xid: int, message: bytes) -> tuple[Mapping, ...] | Refusal:
@@ -102,16 +120,52 @@ def dump_reply(version: int, xid: int, message: bytes) -> tuple[Mapping, ...] | 
     Left out are entries that lead to no port of TCP or UDP: those of other transports, and those
     with an unusable address, which rpcbind stores and repeats unchecked for any local user.
     """
-    reader = _XdrReader(message)
+    reader = XdrReader(message)
+    refusal = _head(reader, xid)
+    answer = tuple(_mappings(version, reader)) if refusal is None else refusal
+    reader.finish()
+    return answer
+
+
+def port_reply(version: int, xid: int, message: bytes) -> int | Refusal:
+    """The port that *message* answers to the port_call(), 0 where there is none."""
+    reader = XdrReader(message)
+    refusal = _head(reader, xid)
+    if refusal is not None:
+        return refusal
+    port = reader.number() if version == 2 else _port(reader.opaque(LONGEST_STRING))
+    reader.finish()
+    if port > HIGHEST_PORT:
+        raise MalformedReplyError(f"port {port}")
+    return port
+
+
+def _call(version: int, xid: int, procedure: int) -> bytes:
+    """The head of a call (RFC 5531, 9)."""
+    head = (xid, _CALL, _RPC_VERSION, PROGRAM, version, procedure)
+    # Credential and verifier, each a flavor and the length of its body.
+    return struct.pack(">10I", *head, _AUTH_NONE, 0, _AUTH_NONE, 0)
+
+
+def _head(reader: XdrReader, xid: int) -> Refusal | None:
+    """The reply up to the results: None when these follow."""
     # RFC 5531, 9: "The xid of a REPLY message always matches that of the initiating CALL message."
     if reader.number() != xid:
         raise MalformedReplyError("reply to another call")
     if reader.number() != _REPLY:
         raise MalformedReplyError("no reply")
-    refusal = _refusal(reader)
-    answer = tuple(_mappings(version, reader)) if refusal is None else refusal
-    reader.finish()
-    return answer
+    return _refusal(reader)
+
+
+def _port(uaddr: bytes) -> int:
+    """The port of a universal address, 0 where that is empty or leads to none."""
+    # RFC 5665, 5.2.3: "h1.h2.h3.h4.p1.p2", for IPv6 "x1:x2:x3:x4:x5:x6:x7:x8.p1.p2", with the
+    # octets of the port in decimal.
+    try:
+        _, high, low = uaddr.decode("ascii").rsplit(".", 2)
+        return _OCTETS[high] << 8 | _OCTETS[low]
+    except (ValueError, KeyError):
+        return 0
 
 
 def record(message: bytes) -> bytes:
@@ -168,7 +222,7 @@ class RecordReader:
         return int.from_bytes(self._unread[: _NUMBER.size])
 
 
-def _refusal(reader: _XdrReader) -> Refusal | None:
+def _refusal(reader: XdrReader) -> Refusal | None:
     """The reply_body up to the results (RFC 5531, 9): None when these follow."""
     status = reader.number()
     if status == _MSG_DENIED:
@@ -187,7 +241,7 @@ def _refusal(reader: _XdrReader) -> Refusal | None:
     return _NOT_CARRIED_OUT[status]
 
 
-def _denial(reader: _XdrReader) -> Refusal:
+def _denial(reader: XdrReader) -> Refusal:
     """The rejected_reply (RFC 5531, 9)."""
     status = reader.number()
     if status == _RPC_MISMATCH:
@@ -199,7 +253,7 @@ def _denial(reader: _XdrReader) -> Refusal:
     raise MalformedReplyError(f"reject status {status}")
 
 
-def _mappings(version: int, reader: _XdrReader) -> Iterator[Mapping]:
+def _mappings(version: int, reader: XdrReader) -> Iterator[Mapping]:
     """The usable entries of a list, each announced by TRUE (RFC 4506, 4.19: optional-data)."""
     decode = _portmapper_entry if version == 2 else _rpcbind_entry
     entries = 0
@@ -213,14 +267,14 @@ def _mappings(version: int, reader: _XdrReader) -> Iterator[Mapping]:
             yield mapping
 
 
-def _portmapper_entry(reader: _XdrReader) -> Mapping | None:
+def _portmapper_entry(reader: XdrReader) -> Mapping | None:
     """RFC 1833, 3.1: struct mapping."""
     program, version, number, port = (reader.number() for _ in range(4))
     protocol = _PROTOCOLS.get(number)
     return Mapping(program, version, protocol, bytes(4), port) if protocol else None
 
 
-def _rpcbind_entry(reader: _XdrReader) -> Mapping | None:
+def _rpcbind_entry(reader: XdrReader) -> Mapping | None:
     """RFC 1833, 2.1: struct rpcb."""
     program, version = reader.number(), reader.number()
     netid, uaddr, _owner = (reader.opaque(LONGEST_STRING) for _ in range(3))
@@ -228,60 +282,7 @@ def _rpcbind_entry(reader: _XdrReader) -> Mapping | None:
         return None
     protocol, family = _NETIDS[netid]
     try:
-        # RFC 5665, 5.2.3: "h1.h2.h3.h4.p1.p2", for IPv6 "x1:x2:x3:x4:x5:x6:x7:x8.p1.p2", with the
-        # octets of the port in decimal.
-        host, high, low = uaddr.decode("ascii").rsplit(".", 2)
-        port = _OCTETS[high] << 8 | _OCTETS[low]
-        address = socket.inet_pton(family, host)
-    except (ValueError, KeyError, OSError):
-        # Not ASCII or too few dots, no octets, no address.
+        address = socket.inet_pton(family, uaddr.decode("ascii").rsplit(".", 2)[0])
+    except (ValueError, OSError):
         return None
-    return Mapping(program, version, protocol, address, port)
-
-
-class _XdrReader:
-    """Takes values of XDR (RFC 4506) off the front of a message."""
-
-    __slots__ = ("_message", "_offset")
-
-    def __init__(self, message: bytes) -> None:
-        self._message = message
-        self._offset = 0
-
-    def _take(self, length: int) -> bytes:
-        taken = self._message[self._offset : self._offset + length]
-        if len(taken) < length:
-            raise MalformedReplyError("cut short")
-        self._offset += length
-        return taken
-
-    def number(self) -> int:
-        """An unsigned integer of 32 bits (4.2)."""
-        return int.from_bytes(self._take(_NUMBER.size))
-
-    def boolean(self) -> bool:
-        """TRUE or FALSE, 1 or 0 (4.4)."""
-        number = self.number()
-        if number > 1:
-            raise MalformedReplyError(f"boolean {number}")
-        return number == 1
-
-    def opaque(self, limit: int) -> bytes:
-        """Opaque data or a string, their length before them (4.10, 4.11)."""
-        length = self.number()
-        if length > limit:
-            raise MalformedReplyError(f"more than {limit} bytes in one value")
-        data = self._take(length)
-        # RFC 4506, 4.10: "followed by enough (0 to 3) residual zero bytes".
-        if any(self._take(-length % 4)):
-            raise MalformedReplyError("padding other than zeros")
-        return data
-
-    def skip_versions(self) -> None:
-        """Pass over mismatch_info, the lowest and the highest version that the server has."""
-        self._take(2 * _NUMBER.size)
-
-    def finish(self) -> None:
-        """Raise MalformedReplyError where anything is left."""
-        if self._offset < len(self._message):
-            raise MalformedReplyError("bytes after the end of the reply")
+    return Mapping(program, version, protocol, address, _port(uaddr))

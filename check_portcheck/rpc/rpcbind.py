@@ -8,20 +8,23 @@ from collections import defaultdict
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from check_portcheck.model import Port, Registrations
+from check_portcheck.model import Port, Protocol, Registrations
 from check_portcheck.rpc.oncrpc import (
     PORT,
     VERSIONS,
-    MalformedReplyError,
+    Question,
     RecordReader,
     Refusal,
     dump_call,
     dump_reply,
+    port_call,
+    port_reply,
     record,
 )
+from check_portcheck.rpc.xdr import MalformedReplyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.model import Interface
@@ -34,6 +37,12 @@ if TYPE_CHECKING:
 
 SECONDS = 2.0
 """For all that is asked on behalf of one interface; a portmapper on this machine needs 1 ms."""
+
+_LIST_SHARE = 0.5
+"""Part of that time for the list of all programs, where some can be asked for one by one."""
+
+_ASKED_VERSIONS = range(1, 5)
+"""Versions of a program that are asked for one by one; nfs, mountd and portmapper have these."""
 
 _CONNECT_SECONDS = 0.5
 """A connection within the machine stands at once, unless packets are dropped or the queue of
@@ -52,39 +61,102 @@ class _UnavailableError(_UnreachableError):
 
 
 def registrations(
-    interface: Interface, deadline: Deadline, *, loopback: bool = True
+    interface: Interface,
+    deadline: Deadline,
+    *,
+    loopback: bool = True,
+    programs: Collection[int] = (),
 ) -> Registrations:
     """The RPC programs registered for *interface*, by port: protocol, number, program ascending.
 
     Asked is the portmapper at port 111 of its address and, where there is none, on *loopback*. An
     IPv6 interface has no registrations with a portmapper that speaks version 2 only. Where no
-    portmapper gives a whole answer by *deadline*, or within SECONDS, the reason is told instead.
+    portmapper gives a whole list, which any local user can make too long, it is asked for each of
+    *programs*, and only these are told. Where that cannot be had by *deadline*, or within SECONDS,
+    the reason is told instead.
     """
-    addresses = islice(_addresses(interface), None if loopback else 1)
+    limit = deadline.within(SECONDS)
+    addresses = list(islice(_addresses(interface), None if loopback else 1))
     try:
-        mappings = _first_answer(addresses, deadline.within(SECONDS))
+        share = _LIST_SHARE if programs else 1.0
+        mappings = _first_answer(addresses, limit.part(share), limit.left())
+    except _UnavailableError as absent:
+        return Registrations(unreachable=str(absent))
     except _UnreachableError as unreachable:
-        return Registrations(unreachable=str(unreachable))
+        one_by_one = _asked_for(programs, interface, addresses, limit) if programs else None
+        if one_by_one is None:
+            return Registrations(unreachable=str(unreachable))
+        return Registrations(one_by_one)
     return Registrations(_programs(mappings, interface))
+
+
+def _asked_for(
+    programs: Collection[int],
+    interface: Interface,
+    addresses: Iterable[_Address],
+    deadline: Deadline,
+) -> dict[Port, tuple[int, ...]] | None:
+    """The ports of some programs, each asked for; None where one question gets no answer.
+
+    Asked are only addresses of the interface's family, for which the answers hold.
+    """
+    for address in addresses:
+        if _family(address) != interface.family:
+            continue
+        try:
+            found = {
+                (Port(protocol, port), program)
+                for program, protocol in product(programs, Protocol)
+                for port in _ports(address, program, protocol, deadline)
+            }
+        except (OSError, MalformedReplyError, _UnreachableError):
+            continue
+        return _by_port(found)
+    return None
+
+
+def _ports(address: _Address, program: int, protocol: Protocol, deadline: Deadline) -> set[int]:
+    """The ports of a program; raises OSError, MalformedReplyError and _UnreachableError."""
+    # Over IPv4 version 2 takes the protocol as an argument; rpcbind answers for its own transport.
+    version = 4 if _family(address) == socket.AF_INET6 else 2
+    over_udp = version == 4 and protocol is Protocol.UDP
+    exchange = _over_udp if over_udp else _over_tcp
+    ports: set[int] = set()
+    for number in _ASKED_VERSIONS:
+        xid = int.from_bytes(os.urandom(4))
+        call = port_call(version, xid, Question(program, number, protocol))
+        answer = port_reply(version, xid, exchange(address, call, deadline))
+        if isinstance(answer, Refusal):
+            raise _UnavailableError(str(answer))
+        ports.add(answer)
+    return ports - {0}
 
 
 def _programs(mappings: Iterable[Mapping], interface: Interface) -> dict[Port, tuple[int, ...]]:
     """The programs that are registered for an interface, each once per port."""
     here = (interface.packed, bytes(len(interface.packed)))
-    found = {
+    return _by_port(
         (Port(mapping.protocol, mapping.port), mapping.program)
         for mapping in mappings
         if mapping.address in here
-    }
+    )
+
+
+def _by_port(found: Iterable[tuple[Port, int]]) -> dict[Port, tuple[int, ...]]:
+    """Programs by port, both ascending."""
     programs: defaultdict[Port, list[int]] = defaultdict(list)
-    for port, program in sorted(found):
+    for port, program in sorted(set(found)):
         programs[port].append(program)
     return {port: tuple(numbers) for port, numbers in programs.items()}
 
 
-def _first_answer(addresses: Iterable[_Address], deadline: Deadline) -> tuple[Mapping, ...]:
-    """All mappings, from the first portmapper that can be asked; raises _UnreachableError."""
-    seconds = deadline.left()
+def _first_answer(
+    addresses: Iterable[_Address], deadline: Deadline, seconds: float
+) -> tuple[Mapping, ...]:
+    """All mappings, from the first portmapper that can be asked; raises _UnreachableError.
+
+    *seconds* is how long the portmapper will have been asked for anything when that is told.
+    """
     failures: list[_UnavailableError] = []
     for address, exchange in product(addresses, (_over_tcp, _over_udp)):
         try:

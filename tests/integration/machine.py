@@ -22,6 +22,8 @@ SHIPPED = Path(__file__).parents[2]
 """The project's directory, below which the files for administrators are."""
 POLICY = "/etc/portcheck/policy.conf"
 PLUGIN = "/usr/lib/nagios/plugins/check_portcheck"
+PYTHON = "/opt/check_portcheck/bin/python3"
+"""The interpreter that the shipped lines for root start, isolated (-I)."""
 NAGIOS = "nagios"
 """The user of the monitoring daemons."""
 
@@ -38,6 +40,8 @@ do
     cp -a $directory/. /mnt$directory
     mount --bind /mnt$directory $directory
 done
+mkdir -p /opt/check_portcheck
+mount -t tmpfs -o mode=755 tmpfs /opt/check_portcheck
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=755 tmpfs /var/log
 install -d -o nagios -g nagios /run/icinga2 /run/nagios /run/nagios4 \
@@ -63,6 +67,13 @@ mv $record/exit $record/code
 cat $record/output
 exit $(cat $record/code)
 """
+
+_ISOLATED = """#!/bin/sh
+[ "$1" = -I ] || exit 99
+shift
+exec "$@"
+"""
+"""Stands for the interpreter, since the plugin here is no Python; test_isolation.py has it."""
 
 _LISTEN = """
 import socket, sys, time
@@ -124,6 +135,7 @@ class Machine(Namespace):
             _RECORDER.format(records=_RECORDS, packages=program.packages, limit=shlex.join(LIMIT)),
             mode=0o755,
         )
+        self.write(PYTHON, _ISOLATED, mode=0o755)
 
     @property
     def pid(self) -> int:

@@ -256,7 +256,8 @@ class Check:
     def output(self, *options: str | Path, user: int = 0) -> str:
         """The whole output and, as a last line, the exit code; nothing on standard error.
 
-        The time is normalised, and the description of this process as an owner is ``OWNER``.
+        The time is normalised, the description of this process as an owner is ``OWNER``, and the
+        lines are left out that explain a finding.
         """
         return told(self(*options, user=user))
 
@@ -286,10 +287,11 @@ def without_netlink(
 
 
 def opened(report: Report) -> set[tuple[str, str, int]]:
-    """Address, protocol and number of each open port of a report."""
+    """Address, protocol and number of each open port of a report that a scanned address has."""
     return {
         (interface, each["protocol"], each["port"])
         for each in report["services"]
+        if not each["bound"]
         for interface in each["interfaces"]
     }
 
@@ -298,6 +300,7 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
     """What a finished check told, as in Check.output()."""
     assert done.stderr == ""
     text = re.sub(r" time=\d+\.\d{3}s", " time=0.000s", done.stdout)
+    text = re.sub(r"\n  .*", "", text)
     text = re.sub(rf"\S+\[{os.getpid()}\]( [^,|\n]*)? user root", "OWNER", text)
     return f"{text}exit {done.returncode}\n"
 

@@ -105,7 +105,7 @@ def test_a_remembered_result_tells_its_own_age(host: Machine) -> None:
     "lines",
     [
         ("[PortCheck]", "PortCheckRequired = 22", "'quoted\" = nonsense | x=1"),
-        ("[PortCheck]", "PortCheckInterface = 198.51.100.99"),
+        ("[PortCheck]", "PortCheckMaxPort = 99999"),
         ("[PortCheck]", "PortCheckOptional = '\"\\n|*:8080/tcp"),
     ],
 )

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from namespace import Check, Namespace
 
-    from check_portcheck.kernel.interfaces import Chosen
+    from check_portcheck.kernel.selection import Chosen
 
     Pair = tuple[Namespace, Namespace]
 
 NETLINK_ROUTE = 0
+OTHER = "198.51.100.5"
+"""An address of another device."""
 TABLE = ("--method", "table")
 
 
@@ -68,7 +70,7 @@ def test_every_address_is_found_with_its_device(pair: Pair) -> None:
             up = "UP" in device["flags"]
             listed.add((address, device["ifname"], device["ifindex"], up, label))
     with here.entered():
-        own = addresses.own_interfaces()
+        own = addresses.own_addresses().interfaces
     assert {(e.address, e.device, e.ifindex, e.up, e.label) for e in own} == listed
     assert len(own) == len(listed) == 8
 
@@ -79,6 +81,54 @@ def test_all_stands_for_the_addresses_of_devices_that_are_up(pair: Pair) -> None
     found = addresses_of(chosen(here, "all"))
     assert sorted(found) == sorted(["127.0.0.1", "::1", IPV4, IPV6, LINK_LOCAL])
     assert addresses_of(chosen(here, "198.51.100.5")) == ["198.51.100.5"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--device", "eth*"), [IPV4, IPV6, LINK_LOCAL, OTHER]),
+        (("--device", "!eth1,eth*"), [IPV4, IPV6, LINK_LOCAL]),
+        (("--device", "lo", "--device", "nosuch*"), ["127.0.0.1", "::1"]),
+        (("--interface", "198.51.100.0/24,::1/128"), [OTHER, "::1"]),
+        (("--interface", "all", "--device", "!eth*"), ["127.0.0.1", "::1"]),
+        (("--interface", f"!{IPV4}, all,!::/0"), ["127.0.0.1", OTHER]),
+        (("--interface", f"all !127.0.0.0/8 !{LINK_LOCAL} !::1"), [IPV4, IPV6, OTHER]),
+    ],
+)
+def test_patterns_and_networks_choose_and_what_is_marked_is_left_out(
+    pair: Pair, check: Check, tmp_path: Path, options: tuple[str, ...], expected: list[str]
+) -> None:
+    pair[0].shell(
+        f"""
+        ip link add eth1 type veth peer name peer1
+        sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1
+        ip address add {OTHER}/24 dev eth1
+        ip link set eth1 up
+        """
+    )
+    keys = {"--device": "PortCheckDevice", "--interface": "PortCheckInterface"}
+    pairs = zip(options[::2], options[1::2], strict=True)
+    lines = [f"{keys[option]} = {value}\n" for option, value in pairs]
+    (tmp_path / "policy").write_text("".join(["[PortCheck]\n", *lines]))
+    for given in (options, ("--config", tmp_path / "policy")):
+        report = check.report("--no-official", *given, *TABLE)
+        found = [each["address"] for each in report["interfaces"]]
+        assert sorted(found) == sorted(expected)
+
+
+def test_a_rule_for_a_pattern_holds_on_the_devices_of_such_names(pair: Pair, check: Check) -> None:
+    here, _ = pair
+    chosen_addresses = ("--no-official", "--interface", f"127.0.0.1,{IPV4}", *TABLE)
+    with here.listener(IPV4) as listening:
+        number = listening.getsockname()[1]
+        for pattern, state in (("eth*", 0), ("e*0", 0), ("veth*", 2), ("l*", 2)):
+            rule = f"{pattern}:{number}/tcp"
+            assert check(*chosen_addresses, "--optional", rule).returncode == state
+            assert check(*chosen_addresses, "--ignore", rule).returncode == state
+            assert check(*chosen_addresses, "--skip", rule).returncode == state
+        required = ("--required", f"eth*:{number}/tcp")
+        assert check(*chosen_addresses, *required).returncode == 0
+    assert check(*chosen_addresses, *required).returncode == 2
 
 
 def test_an_address_that_is_not_yet_unique_is_left_out(pair: Pair) -> None:
@@ -107,11 +157,12 @@ def test_each_address_is_scanned_once_under_all_its_names(pair: Pair) -> None:
     found = chosen(pair[0], IPV4, "::1", IPV4, "all", devices=("eth0",))
     assert len(found.interfaces) == 5
     assert {each.address: each.chosen for each in found.interfaces} == {
-        IPV4: (IPV4, "eth0"),
-        "::1": ("::1",),
-        "127.0.0.1": ("127.0.0.1",),
-        IPV6: (IPV6, "eth0"),
-        LINK_LOCAL: (LINK_LOCAL, "eth0"),
+        # By all it counts under its kind, since the test's eth0 is a veth device.
+        IPV4: (IPV4, "veth", "eth0"),
+        "::1": ("::1", "lo"),
+        "127.0.0.1": ("lo",),
+        IPV6: ("veth", "eth0"),
+        LINK_LOCAL: ("veth", "eth0"),
     }
     assert found.interfaces[0].origins == ("--interface", "--device")
 
@@ -138,12 +189,9 @@ def test_a_foreign_address_is_refused_before_any_packet(
     here.shell("sysctl -qw net.ipv4.ip_nonlocal_bind=1 net.ipv6.ip_nonlocal_bind=1")
     sent = "grep -e ^Tcp: -e ^Udp: /proc/net/snmp; grep ^Udp6 /proc/net/snmp6"
     before = here.shell(sent)
-    output = check.output(
-        "--no-official", "--interface", f"127.0.0.1,{address}", "--method", method
-    )
-    assert output == (
-        f"PORTCHECK UNKNOWN - --interface: {address} is not an address of this machine\nexit 3\n"
-    )
+    output = check.output("--no-official", "--interface", address, "--method", method)
+    absent = f"{address} (--interface) is not an address of this machine now"
+    assert output.startswith(f"PORTCHECK UNKNOWN - 1 not looked at: {absent} | ")
     assert here.shell(sent) == before
 
 

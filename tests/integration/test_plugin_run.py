@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +81,7 @@ def test_ok_when_every_listener_is_listed(
 ) -> None:
     optional = ("--optional", "*:61003/udp")
     assert serving.output(*BOTH, *LISTED, *optional, "--method", method, user=user) == (
-        f"PORTCHECK OK - 5 open services on 2 interfaces, all expected ({coverage})"
+        f"PORTCHECK OK - 3 open services on 2 interfaces, all expected ({coverage})"
         f" | {perfdata((3, 0, 0), (2, 0, 0))}\n"
         "exit 0\n"
     )
@@ -86,12 +89,38 @@ def test_ok_when_every_listener_is_listed(
 
 @users
 def test_critical_when_there_is_one_listener_too_many(serving: Check, user: int) -> None:
-    surplus = f"{{127.0.0.1,{IPV4}}}:61003/udp {OWNER[user]}"
+    surplus = f"*:61003/udp {OWNER[user]}"
     assert serving.output(*BOTH, *LISTED, *FEW, user=user) == (
         f"PORTCHECK CRITICAL - 1 unexpected: {surplus} | {perfdata((3, 1, 0), (2, 1, 0))}\n"
         f"unexpected: {surplus}\n"
         f"{NOTE[user]}exit 2\n"
     )
+
+
+def test_below_a_finding_stands_what_helps_to_decide(serving: Check, tmp_path: Path) -> None:
+    done = serving(*BOTH, *LISTED, *FEW)
+    _, finding, started, allow = done.stdout.splitlines()
+    assert finding.startswith("unexpected: *:61003/udp ")
+    assert re.fullmatch(r"  started \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(, unit \S+)?", started)
+    assert allow == "  allow: PortCheckOptional = *:61003/udp@user:root"
+    file = tmp_path / "policy"
+    file.write_text(f"[PortCheck]\n{allow.removeprefix('  allow: ')}\n")
+    assert serving(*BOTH, *LISTED, *FEW, "--config", file).returncode == 0
+
+
+def test_a_program_that_was_deleted_is_marked(check: Check, tmp_path: Path) -> None:
+    program = tmp_path / "backdoor"
+    shutil.copy("/bin/sleep", program)
+    with check.there.listener(IPV4, 61001) as held:
+        process = subprocess.Popen([program, "600"], stdin=held.fileno())
+    try:
+        until(lambda: Path(f"/proc/{process.pid}/exe").readlink() == program, "not started")
+        program.unlink()
+        text = check.output("--no-official", "--interface", IPV4, *FEW)
+    finally:
+        process.kill()
+        process.wait()
+    assert f"61001/tcp backdoor[{process.pid}] (deleted) user root\n" in text
 
 
 @users
@@ -108,7 +137,7 @@ def test_critical_when_one_is_missing(serving: Check, user: int) -> None:
 @users
 def test_ok_when_the_surplus_is_skipped(serving: Check, user: int) -> None:
     assert serving.output(*BOTH, *LISTED, "--skip", "61003/udp", *FEW, user=user) == (
-        f"PORTCHECK OK - 3 open services on 2 interfaces, {ALL_EXPECTED}"
+        f"PORTCHECK OK - 2 open services on 2 interfaces, {ALL_EXPECTED}"
         f" | {perfdata((2, 0, 0), (1, 0, 0))}\n"
         "exit 0\n"
     )
@@ -117,7 +146,7 @@ def test_ok_when_the_surplus_is_skipped(serving: Check, user: int) -> None:
 @users
 def test_ok_when_the_surplus_is_ignored(serving: Check, user: int) -> None:
     assert serving.output(*BOTH, *LISTED, "--ignore", "*:61003/udp", *FEW, user=user) == (
-        f"PORTCHECK OK - 5 open services on 2 interfaces, {ALL_EXPECTED}"
+        f"PORTCHECK OK - 3 open services on 2 interfaces, {ALL_EXPECTED}"
         f" | {perfdata((3, 0, 0), (2, 0, 0))}\n"
         "exit 0\n"
     )
@@ -126,13 +155,13 @@ def test_ok_when_the_surplus_is_ignored(serving: Check, user: int) -> None:
 def test_verbose_names_the_rule_of_each_port_and_what_was_left_out(serving: Check) -> None:
     options = (*LISTED, "--ignore", "*:61003/udp", "--skip", "61004/tcp", "--optional", "*:80/tcp")
     assert serving.output(*BOTH, *options, *FEW, "-vv") == (
-        f"PORTCHECK OK - 5 open services on 2 interfaces, {ALL_EXPECTED}"
+        f"PORTCHECK OK - 3 open services on 2 interfaces, {ALL_EXPECTED}"
         f" | {perfdata((3, 0, 0), (2, 0, 0))}\n"
-        "open: 127.0.0.1:61001/tcp OWNER, required by --required\n"
-        f"open: {{127.0.0.1,{IPV4}}}:61002/tcp OWNER, required by --required\n"
-        f"open: {{127.0.0.1,{IPV4}}}:61003/udp OWNER, ignored by --ignore\n"
         "unused: *:80/tcp, --optional\n"
         "skipped: *:61004/tcp, --skip\n"
+        "open: 127.0.0.1:61001/tcp OWNER, required by --required\n"
+        "open: *:61002/tcp OWNER, required by --required\n"
+        "open: *:61003/udp OWNER, ignored by --ignore\n"
         "exit 0\n"
     )
 
@@ -165,7 +194,7 @@ def test_the_rules_of_a_file_are_named_by_its_lines(serving: Check, tmp_path: Pa
 def test_the_severity_gives_state_and_thresholds(
     serving: Check, severity: str, state: str, levels: str
 ) -> None:
-    surplus = f"{{127.0.0.1,{IPV4}}}:61003/udp OWNER"
+    surplus = "*:61003/udp OWNER"
     lacking = "127.0.0.1:61009/tcp, required by --required"
     options = (*LISTED, "--required", "127.0.0.1:61009/tcp", "--severity", severity)
     assert serving.output(*BOTH, *options, *FEW) == (
@@ -266,11 +295,17 @@ def hanging_fixture(tmp_path: Path) -> tuple[str, Path]:
 
 
 def test_a_file_that_hangs_ends_in_time(alone: Check, hanging: tuple[str, Path]) -> None:
-    text = "PORTCHECK UNKNOWN - timeout after 1 s\nexit 3\n"
+    text = f"PORTCHECK UNKNOWN - timeout after 1 s while reading {hanging[1]}\nexit 3\n"
     assert alone.output(*hanging, "-t", "1") == text
 
 
-def test_a_name_lookup_that_hangs_ends_in_time(alone: Check, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "in_file", "seconds"), [("5", 60, "5"), ("", 5, "5"), ("5", 0.1, "5")]
+)
+def test_a_name_lookup_that_hangs_ends_in_time(
+    alone: Check, tmp_path: Path, option: str, in_file: float, seconds: str
+) -> None:
+    (tmp_path / "policy").write_text(f"[PortCheck]\nPortCheckTimeout = {in_file}\n")
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
     alone.there.shell(
@@ -281,7 +316,8 @@ def test_a_name_lookup_that_hangs_ends_in_time(alone: Check, tmp_path: Path) -> 
         """
     )
     with alone.there.bound(socket.SOCK_DGRAM, "127.0.0.1", 53) as silent:
-        assert alone.output("-t", "5") == "PORTCHECK UNKNOWN - timeout after 5 s\nexit 3\n"
+        text = f"PORTCHECK UNKNOWN - timeout after {seconds} s\nexit 3\n"
+        assert alone.output("-t", option, "--config", tmp_path / "policy") == text
         silent.settimeout(0)
         assert silent.recv(9)  # it has come to the lookup by then
 
@@ -295,11 +331,14 @@ def test_signals_however_often_end_it_with_a_line(
 ) -> None:
     process = alone.start(*hanging)
     until(lambda: all(catches(process.pid, number) for number in ENDING), "no handlers")
+    assert process.poll() is None
     while process.poll() is None:
         for number in numbers:
             process.send_signal(number)
     assert told(finished(process)) in {
-        f"PORTCHECK UNKNOWN - ended by {number.name}\nexit 3\n" for number in numbers
+        f"PORTCHECK UNKNOWN - ended by {number.name}{reading}\nexit 3\n"
+        for number in numbers
+        for reading in ("", f" while reading {hanging[1]}")
     }
 
 

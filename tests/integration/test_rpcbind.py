@@ -14,7 +14,7 @@ from namespace import IPV4, IPV6, LINK_LOCAL, PATIENCE, until
 from portmapper import PORT, daemon, portmapper
 
 from check_portcheck.deadline import Deadline
-from check_portcheck.model import Interface, Registrations
+from check_portcheck.model import Interface, Port, Protocol, Registrations
 from check_portcheck.names import names
 from check_portcheck.rpc.rpcbind import registrations
 
@@ -194,6 +194,34 @@ def test_what_a_local_user_registers_does_not_hide_the_others(there: Namespace, 
         ]
 
 
+@pytest.mark.parametrize(("address", "netids"), [(IPV4, ("tcp", "udp")), (IPV6, ("tcp6", "udp6"))])
+def test_what_is_named_is_found_under_a_flood_of_registrations(
+    there: Namespace, address: str, netids: tuple[str, str]
+) -> None:
+    """150 of 8 KB, by whoever may register, are more than a reply may have."""
+    wildcard = "0.0.0.0" if address == IPV4 else "::"
+    interface = Interface(address, "eth0", 2, "eth0")
+    kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    with portmapper(there) as rpcbind, contextlib.ExitStack() as opened:
+        ports = []
+        for version, netid, kind in zip((3, 1), netids, kinds, strict=True):
+            bound = opened.enter_context(there.bound(kind, address))
+            ports.append(bound.getsockname()[1])
+            universal = f"{wildcard}.{ports[-1] >> 8}.{ports[-1] & 255}"
+            rpcbind.register(400003, version, netid, universal)
+        for number in range(150):
+            rpcbind.register(500000 + number, 1, netids[0], "x" * 8000)
+        with there.entered():
+            found = registrations(interface, Deadline.after(60), programs=(400003, 400005))
+            nothing = registrations(interface, Deadline.after(60))
+    assert nothing.unreachable
+    assert "sent garbage: more than" in nothing.unreachable
+    tcp, udp = ports
+    assert found == Registrations(
+        {Port(Protocol.TCP, tcp): (400003,), Port(Protocol.UDP, udp): (400003,)}
+    )
+
+
 def test_a_long_list_is_complete(there: Namespace, ask: Asker) -> None:
     with portmapper(there) as rpcbind:
         for program in range(400000, 401000):
@@ -343,11 +371,12 @@ def fake(there: Namespace, behaviour: Behaviour, address: str = IPV4) -> Iterato
 
 
 def read_call(connection: socket.socket) -> tuple[int, int]:
-    """The xid and the version of a call, whose 10 numbers come as one fragment."""
+    """The xid and the version of a call, which comes as one fragment."""
     header, xid, *_, version, _, _, _, _, _ = struct.unpack(
         ">11I", connection.recv(44, socket.MSG_WAITALL)
     )
-    assert header == 1 << 31 | 40
+    arguments = (header & ~(1 << 31)) - 40
+    assert len(connection.recv(arguments, socket.MSG_WAITALL) if arguments else b"") == arguments
     return xid, version
 
 

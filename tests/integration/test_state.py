@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import stat
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,13 @@ class StateFile:
         self.change(taken=self.read()["taken"] - seconds)
 
 
+@pytest.fixture(name="tmp_path")
+def tmp_path_fixture() -> Iterator[Path]:
+    """A directory that is root's alone, with all above it, as a state file of root's needs."""
+    with tempfile.TemporaryDirectory(dir="/var/lib") as directory:
+        yield Path(directory)
+
+
 @pytest.fixture(name="state")
 def state_fixture(tmp_path: Path) -> StateFile:
     return StateFile(tmp_path / "state")
@@ -74,7 +82,7 @@ def without_since(text: str) -> str:
 
 def names_the_new_port(text: str) -> bool:
     """Whether a run saw what was opened after the one before."""
-    return f"{IPV4}:61002/tcp" in text
+    return re.search(rf"unexpected: {IPV4}:(61001-)?61002/tcp", text) is not None
 
 
 # A result that is used again
@@ -179,7 +187,7 @@ def test_a_result_as_old_as_the_interval_or_of_the_future_is_not_used(
 def test_help_and_errors_are_not_remembered(check: Check, state: StateFile) -> None:
     check.output("--version", *state.option)
     check.output(*ONE, *state.option, "--required", "nonsense")
-    check.output(*ONE, *state.option, "--interface", "192.0.2.99")
+    check.output(*ONE, *state.option, "--max-port", "99999")
     check.output(*ONE, *state.option, "--check-config")
     check.output(*ONE, *state.option, "--print-policy")
     assert not state.path.exists()
@@ -199,19 +207,24 @@ def changed(**values: object) -> Callable[[Values], bytes]:
 DAMAGED: dict[str, bytes | Callable[[Values], bytes]] = {
     "empty": b"",
     "cut short": lambda values: json.dumps(values).encode()[:-10],
-    "no text": bytes(range(256)),
-    "deep": b"[" * 100_000,
-    "other type": b"[]",
+    "no text": b'{"version": ' + bytes(range(256)),
+    "deep": b'{"version": ' + b"[" * 100_000,
     "huge number": b'{"version": ' + b"9" * 10_000 + b"}",
-    "another version": changed(version=3),
+    "another version": changed(version=1),
     "no output": changed(output=None),
     "no exit code": changed(code=4),
     "no time": changed(taken="yesterday"),
-    "strange times": changed(since={"x": 1e300}),
-    "times before time": changed(since={"x": -1}),
-    "no numbers": changed(since={"x": float("nan")}),
-    "strange services": changed(open={"x": []}),
-    "strange programs": changed(open={f"{IPV4}:1/tcp": [1]}),
+    "a time beyond all numbers": lambda values: (
+        json.dumps(values | {"taken": 0}).replace('"taken": 0', '"taken": 1e400').encode()
+    ),
+    "a time too long for a number": changed(taken=10**400),
+    "strange times": changed(since={IPV4: {"x": 1e300}}),
+    "times before time": changed(since={IPV4: {"x": -1}}),
+    "no numbers": changed(since={IPV4: {"x": float("nan")}}),
+    "strange findings": changed(since={IPV4: 1.0}),
+    "strange services": changed(open={IPV4: []}),
+    "strange ports": changed(open={IPV4: {"x": []}}),
+    "strange programs": changed(open={IPV4: {"1/tcp": [1]}}),
     "no place to go on": changed(resume=0.5),
 }
 
@@ -232,64 +245,106 @@ def test_a_damaged_file_is_reported_and_replaced(
     assert text.endswith("exit 2\n")
 
 
-def make_link(state: StateFile) -> None:
-    state.path.rename(state.path.with_name("other"))
-    state.path.symlink_to("other")
-
-
 def make_fifo(state: StateFile) -> None:
-    state.path.unlink()
     os.mkfifo(state.path, 0o600)
 
 
-DISTRUSTED: dict[str, tuple[Callable[[StateFile], object], str]] = {
-    "a symbolic link": (make_link, "cannot be read: Too many levels of symbolic links"),
-    "a FIFO": (make_fifo, "is no regular file"),
-    "another's": (
-        lambda state: os.chown(state.path, NOBODY, NOBODY),
-        "belongs to, or may be written by, another user",
+NEVER_OURS: dict[str, tuple[Callable[[StateFile], object], str]] = {
+    "another file": (
+        lambda state: state.path.write_text("root:x:0:0:root:/root:/bin/bash\n"),
+        "is no state file of this check and is left alone",
     ),
-    "the group's": (
-        lambda state: state.path.chmod(0o620),
-        "belongs to, or may be written by, another user",
+    "other JSON": (
+        lambda state: state.path.write_text("{}"),
+        "is no state file of this check and is left alone",
     ),
-    "everyone's": (
-        lambda state: state.path.chmod(0o602),
-        "belongs to, or may be written by, another user",
+    "a FIFO": (make_fifo, "is no regular file and is left alone"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), NEVER_OURS.values(), ids=NEVER_OURS)
+def test_what_never_was_a_state_file_is_left_alone(
+    check: Check,
+    here: Namespace,
+    state: StateFile,
+    make: Callable[[StateFile], object],
+    reason: str,
+) -> None:
+    make(state)
+    before = state.path.lstat()
+    unchanged = (before.st_ino, before.st_size, before.st_mtime_ns, before.st_mode)
+    for _ in range(2):
+        text = check.output(*ONE, *state.option)
+        assert f"\nnote: state file {state.path} {reason}\n" in text
+        assert text.endswith("exit 2\n")
+    after = state.path.lstat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns, after.st_mode) == unchanged
+    assert here
+
+
+DISTRUSTED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "the group's file": (
+        lambda path: path.chmod(0o620),
+        "the state file {0} may be written by group or others: chmod go-w {0}",
+    ),
+    "everyone's file": (
+        lambda path: path.chmod(0o602),
+        "the state file {0} may be written by group or others: chmod go-w {0}",
+    ),
+    "another's file": (
+        lambda path: os.chown(path, NOBODY, NOBODY),
+        f"the state file {{0}} belongs to user {NOBODY}: chown root {{0}}",
+    ),
+    "the group's directory": (
+        lambda path: path.parent.chmod(0o770),
+        (
+            "the directory {1} of the state file may be written by group or others: "
+            "use one of root's, such as /var/lib/portcheck"
+        ),
+    ),
+    "a sticky directory": (
+        lambda path: path.parent.chmod(0o1777),
+        (
+            "the directory {1} of the state file may be written by group or others: "
+            "use one of root's, such as /var/lib/portcheck"
+        ),
+    ),
+    "another's directory": (
+        lambda path: os.chown(path.parent, NOBODY, 0),
+        (
+            f"the directory {{1}} of the state file belongs to user {NOBODY}: "
+            "use one of root's, such as /var/lib/portcheck"
+        ),
     ),
 }
 
 
 @pytest.mark.parametrize(("change", "reason"), DISTRUSTED.values(), ids=DISTRUSTED)
-def test_a_file_that_another_user_could_have_made_is_not_used_but_replaced(
-    check: Check,
-    here: Namespace,
-    state: StateFile,
-    change: Callable[[StateFile], object],
-    reason: str,
+def test_what_another_user_could_change_is_refused_to_root(
+    check: Check, here: Namespace, state: StateFile, change: Callable[[Path], object], reason: str
 ) -> None:
     check.output(*ONE, *state.option)
-    change(state)
-    with here.listener(IPV4, 61002):
-        text = check.output(*ONE, *state.option)
-        again = check.output(*ONE, *state.option)
-    assert names_the_new_port(text)
-    assert f"\nnote: state file {state.path} {reason}\n" in text
-    assert without_age(again)[0] == text
-    status = state.path.lstat()
-    assert (stat.S_ISREG(status.st_mode), status.st_mode & 0o777) == (True, 0o600)
-    assert status.st_uid == os.geteuid()
+    before = state.path.read_bytes()
+    change(state.path)
+    expected = reason.format(state.path, state.path.parent)
+    assert check.output(*ONE, *state.option) == f"PORTCHECK UNKNOWN - {expected}\nexit 3\n"
+    assert state.path.read_bytes() == before
+    assert here
 
 
-def test_what_a_symbolic_link_points_to_is_left_alone(
-    check: Check, state: StateFile, tmp_path: Path
-) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("as it was")
-    state.path.symlink_to(victim)
-    check.output(*ONE, *state.option)
-    assert victim.read_text() == "as it was"
-    assert not state.path.is_symlink()
+@pytest.mark.parametrize("link", ["state", "directory"])
+def test_links_in_the_path_are_refused_to_root(check: Check, tmp_path: Path, link: str) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/state").write_text("as it was")
+    target = {"state": "victim/state", "directory": "victim"}[link]
+    (tmp_path / link).symlink_to(target)
+    path = tmp_path / {"state": "state", "directory": "directory/state"}[link]
+    assert check.output(*ONE, "--state", path) == (
+        f"PORTCHECK UNKNOWN - {tmp_path}/{link}, on the way to the state file, is a symbolic link: "
+        "give the path that it leads to\nexit 3\n"
+    )
+    assert (tmp_path / "victim/state").read_text() == "as it was"
+    assert [each.name for each in (tmp_path / "victim").iterdir()] == ["state"]
 
 
 # How it is written
@@ -312,9 +367,12 @@ def test_the_file_is_readable_for_its_owner_only_and_nothing_else_is_left(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (Path.exists, "No such file or directory"),
-        (Path.touch, "Not a directory"),
-        (lambda directory: (directory / "state").mkdir(parents=True), "Is a directory"),
+        (Path.exists, "cannot be written: No such file or directory"),
+        (Path.touch, "cannot be read: Not a directory"),
+        (
+            lambda directory: (directory / "state").mkdir(parents=True),
+            "is no regular file and is left alone",
+        ),
     ],
     ids=["no directory", "a file for a directory", "a directory for a file"],
 )
@@ -333,7 +391,7 @@ def test_a_file_that_cannot_be_written_is_a_note_and_the_check_goes_on(
         *lines, code = text.splitlines(keepends=True)
         notes = [line for line in lines if line.startswith("note: ")]
         assert "".join(line for line in lines if line not in notes) + code == plain
-        assert notes[-1] == f"note: state file {file} cannot be written: {reason}\n"
+        assert notes[-1] == f"note: state file {file} {reason}\n"
     assert not list(tmp_path.glob("**/.state*"))
     assert here
 
@@ -354,18 +412,19 @@ def test_a_finding_has_the_time_when_it_was_first_seen(
     earliest = int(time.time())
     options = (*ONE, *state.option, "--required", "*:61003/tcp")
     first = check.output(*options)
-    since = state.read()["since"]
-    assert since.keys() == {f"unexpected {IPV4}:61001/tcp", f"missing {IPV4}:61003/tcp"}
+    since = state.read()["since"][IPV4]
+    assert since.keys() == {"unexpected 61001/tcp", "missing 61003/tcp"}
     assert all(earliest <= when <= time.time() for when in since.values())
-    state.change(since=dict.fromkeys(since, 1_000_000_000), taken=1_000_000_000)
+    state.change(since={IPV4: dict.fromkeys(since, 1_000_000_000)}, taken=1_000_000_000)
     with here.listener(IPV4, 61002):
         second = check.output(*options)
-    now = state.read()["since"]
-    assert now.pop(f"unexpected {IPV4}:61002/tcp") > 1_000_000_000
+    now = state.read()["since"][IPV4]
+    assert now.pop("unexpected 61002/tcp") > 1_000_000_000
     assert now == dict.fromkeys(since, 1_000_000_000)
     long_ago = here.shell("date --date @1000000000 '+%Y-%m-%d %H:%M:%S'").strip()
     lines = second.splitlines()
-    assert f"unexpected: {IPV4}:61001/tcp OWNER, since {long_ago}" in lines
+    known = f"unexpected: {IPV4}:61001-61002/tcp OWNER, since {long_ago}, the newest "
+    assert any(line.startswith(known) for line in lines)
     assert f"missing: {IPV4}:61003/tcp, required by --required, since {long_ago}" in lines
     assert without_since(lines[0]) == lines[0]
     assert first.count(", since ") == 2
@@ -374,22 +433,23 @@ def test_a_finding_has_the_time_when_it_was_first_seen(
 def test_a_finding_that_comes_back_is_a_new_one(
     check: Check, here: Namespace, state: StateFile
 ) -> None:
-    key = f"unexpected {IPV4}:61002/tcp"
+    key = "unexpected 61002/tcp"
     with here.listener(IPV4, 61002):
         check.output(*ONE, *state.option)
-    state.change(since={key: 1_000_000_000}, taken=0)
+    state.change(since={IPV4: {key: 1_000_000_000}}, taken=0)
     check.output(*ONE, *state.option)
-    assert key not in state.read()["since"]
+    assert key not in state.read()["since"][IPV4]
     state.grow_older(1000)
     with here.listener(IPV4, 61002):
         check.output(*ONE, *state.option)
-    assert state.read()["since"][key] > 1_000_000_000
+    assert state.read()["since"][IPV4][key] > 1_000_000_000
 
 
 def test_json_has_the_time_of_each_finding(check: Check, here: Namespace, state: StateFile) -> None:
     (finding,) = check.report(*ONE, *state.option)["findings"]
-    assert finding["since"] == state.read()["since"][f"unexpected {IPV4}:61001/tcp"]
-    assert check.report(*ONE)["findings"] == [finding | {"since": None}]
+    assert finding["since"] == state.read()["since"][IPV4]["unexpected 61001/tcp"]
+    unknown = {"since": None, "since_reason": "no state file"}
+    assert check.report(*ONE)["findings"] == [finding | unknown]
     assert here
 
 
@@ -403,8 +463,7 @@ def test_what_closed_is_said_once(check: Check, here: Namespace, state: StateFil
     after = check.output(*options, "--optional", "*:61003/udp")
     assert before.splitlines()[1:] == after.splitlines()[1:] == ["exit 0"]
     assert closed.splitlines()[1:] == [
-        f"closed: {IPV4}:61002/tcp",
-        f"closed: {IPV4}:61003/udp",
+        f"closed: {IPV4}:61002/tcp,61003/udp",
         "exit 0",
     ]
 
@@ -491,14 +550,15 @@ def test_sweeps_go_on_where_the_last_one_stopped(many: Check, state: StateFile) 
     start = (FORWARDED - FIRST_ADDRESS) * BLOCKS + 61000 // (65536 // BLOCKS)
     state.change(resume=start, taken=0)
     first = many.output(*MANY, *state.option)
-    assert f"unexpected: 198.51.100.{FORWARDED}:61000/tcp forwarded" in first
-    assert re.search(rf"\nnote: swept \d+ % of {ADDRESSES} addresses\n", first)
+    assert f"unexpected: 198.51.100.{FORWARDED}:61000/tcp forwarded to 127.0.0.1:61002" in first
+    partial = r"socket table of all, \d+ % probed, the whole in \d+ runs"
+    assert re.search(rf"\nnote: {partial}\n", first)
     points = [start]
     for _ in range(2):
         points.append(state.read()["resume"])
         state.grow_older(1000)
         clean = many.output(*MANY, *state.option)
-        assert re.match(rf"PORTCHECK OK - .*, swept \d+ % of {ADDRESSES} addresses\)", clean)
+        assert re.match(rf"PORTCHECK OK - .*\({partial}\)", clean)
         assert clean.splitlines()[1:] == ["exit 0"]
     total = ADDRESSES * BLOCKS
     assert 0 < (points[1] - points[0]) % total < total // 2

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.config.settings import Settings
 from check_portcheck.deadline import Deadline
+from check_portcheck.kernel.selection import Chosen
 from check_portcheck.memory.history import Event, History, Memory
 from check_portcheck.model import (
+    Endpoint,
     Evidence,
     Failure,
     Interface,
@@ -126,7 +128,7 @@ class Seen(NamedTuple):
     owners: tuple[Owner, ...] | None
     """One per socket, None when nobody asked."""
     rpc: tuple[str, ...]
-    forwarded: bool
+    forwarded: Endpoint | None
 
 
 _cookies = itertools.count(1)
@@ -138,7 +140,7 @@ def service(
     rpc: tuple[str, ...] = (),
     owners: tuple[Owner, ...] | None = None,
     no_socket: bool = False,
-    forwarded: bool = False,
+    forwarded: Endpoint | None = None,
 ) -> Seen:
     """An open port, found by probe when it has no socket, else in the table."""
     where = port(text)
@@ -218,8 +220,26 @@ def report(
             for each in seen
             for row, owner in zip(each.service.sockets, each.owners or (), strict=False)
         },
-        forwarded=frozenset(each.service.port for each in seen if each.forwarded),
+        forwarded={
+            (interface, each.service.port): each.forwarded
+            for each in seen
+            if each.forwarded
+            for interface in each.service.interfaces
+        },
         seconds=seconds,
+    )
+
+
+def choice_of(interfaces: tuple[Interface, ...], failures: tuple[Failure, ...] = ()) -> Chosen:
+    """What is scanned where each address was chosen by its names, and what is not there."""
+    names = [name for each in interfaces for name in each.chosen]
+    names += [failure.name for failure in failures]
+    present = {name for each in interfaces for name in (each.address, each.device, each.label)}
+    return Chosen(
+        interfaces,
+        failures,
+        counted=tuple(dict.fromkeys(names)),
+        present=frozenset(present),
     )
 
 
@@ -231,16 +251,16 @@ def task(
     memory: Memory | None = None,
     notes: tuple[str, ...] = (),
     failures: tuple[Failure, ...] = (),
+    chosen: Chosen | None = None,
 ) -> Task:
     """What a run is about."""
     return Task(
         settings=settings or Settings(),
         policy=policy(*rules),
         names=NAMES,
-        interfaces=interfaces,
+        chosen=chosen or choice_of(interfaces, failures),
         ephemeral=EPHEMERAL,
         deadline=deadline or Deadline(0.0),
-        failures=failures,
         notes=notes,
         memory=memory,
     )
@@ -256,7 +276,9 @@ def outcome(
     """What a run has to tell that found this."""
     verdict = judge(of, policy(*rules))
     told = history or History()
-    about = task(*rules, interfaces=of.interfaces, settings=settings, notes=notes)
+    about = task(
+        *rules, interfaces=of.interfaces, settings=settings, notes=notes, failures=of.failures
+    )
     return Outcome(about, of, verdict, told, notes, 0.0)
 
 
@@ -267,7 +289,9 @@ def hostile(*, settings: Settings | None = None) -> Outcome:
         failures=(Failure(HOSTILE, HOSTILE),),
         unreachable={HERE: HOSTILE},
     )
-    history = History({}, (Event("closed", (HOSTILE,), HOSTILE),))
+    place = HERE._replace(address=HOSTILE)
+    ports = (Port(Protocol.TCP, 7),)
+    history = History({}, (Event("moved", (place,), ports, HOSTILE, ports),))
     return outcome(of, settings=settings, history=history, notes=(HOSTILE,))
 
 

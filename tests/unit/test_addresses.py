@@ -27,6 +27,12 @@ def address(text: str, ifindex: int, *, label: bytes = b"", flags: int = 0) -> b
     return struct.pack("=BBBBI", family, 24, flags, 0, ifindex) + attributes
 
 
+def route(kind: int, ifindex: int) -> bytes:
+    """An RTM_NEWROUTE message; RTA_OIF is 4."""
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 2, 0, kind, 0)
+    return head + netlink.attribute(4, struct.pack("=I", ifindex))
+
+
 def connect(protocol: int) -> contextlib.nullcontext[str]:
     assert protocol == ROUTING
     return contextlib.nullcontext("connection")
@@ -38,8 +44,9 @@ def test_every_usable_address_comes_with_its_device(monkeypatch: pytest.MonkeyPa
         (ADDRESS, bytes(8)): [
             address("127.0.0.1", 1, label=b"lo"),
             address("192.0.2.8", 2, label=b"eth0:1"),
+            address("192.0.2.9", 2),  # which eth1 has as well, and by its route
             address("198.51.100.5", 5),
-            b"\x1c" + address("192.0.2.9", 2)[1:],  # of another family
+            b"\x1c" + address("192.0.2.11", 2)[1:],  # of another family
             address("192.0.2.10", 3),  # of a device that came between the two dumps
             address("::1", 1),
             address("fe80::7", 2),
@@ -51,11 +58,22 @@ def test_every_usable_address_comes_with_its_device(monkeypatch: pytest.MonkeyPa
         assert connection == "connection"
         return answers[kind, body]
 
+    def ask(connection: str, kind: int, body: bytes) -> bytes:
+        assert (connection, kind) == ("connection", ROUTE)
+        if body.endswith(netlink.attribute(1, socket.inet_aton("198.51.100.5"))):
+            raise OSError(errno.ENETUNREACH, "ENETUNREACH")
+        if body.endswith(netlink.attribute(1, socket.inet_aton("192.0.2.9"))):
+            return route(2, 5)
+        return route(2, 1) if b"\x7f\0\0\x01" in body else route(1, 2)
+
     monkeypatch.setattr(netlink, "connect", connect)
+    monkeypatch.setattr(netlink, "ask", ask)
     monkeypatch.setattr(netlink, "dump", dump)
-    assert addresses.own_interfaces() == [
+    found = addresses.own_addresses()
+    assert list(found.interfaces) == [
         Interface("127.0.0.1", "lo", 1, "lo"),
         Interface("192.0.2.8", "eth0", 2, "eth0:1"),
+        Interface("192.0.2.9", "eth0", 5, "eth0"),
         Interface("198.51.100.5", "eth1", 5, "eth1", up=False),
         Interface("::1", "lo", 1, "lo"),
         Interface("fe80::7%eth0", "eth0", 2, "eth0"),
@@ -64,20 +82,21 @@ def test_every_usable_address_comes_with_its_device(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("text", ["203.0.113.9", "2001:db8::9"])
 @pytest.mark.parametrize(("kind", "local"), [(2, True), (1, False), (3, False)])
-def test_the_route_says_whether_an_address_is_local(
+def test_a_local_route_says_where_an_address_is(
     monkeypatch: pytest.MonkeyPatch, text: str, kind: int, *, local: bool
 ) -> None:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     packed = socket.inet_pton(family, text)
 
     def ask(_: str, asked: int, body: bytes) -> bytes:
-        head = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+        head = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0x2000)
         assert (asked, body) == (ROUTE, head + netlink.attribute(1, packed))
-        return struct.pack("=BBBBBBBBI", family, 32, 0, 0, 254, 2, 0, kind, 0)
+        return route(kind, socket.if_nametoindex("lo"))
 
     monkeypatch.setattr(netlink, "connect", connect)
     monkeypatch.setattr(netlink, "ask", ask)
-    assert addresses.is_local(text) is local
+    there = Interface(text, "lo", socket.if_nametoindex("lo"), "lo")
+    assert addresses.routed(text) == (there if local else None)
 
 
 def test_an_address_without_any_route_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,4 +105,10 @@ def test_an_address_without_any_route_is_not_local(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(netlink, "connect", connect)
     monkeypatch.setattr(netlink, "ask", ask)
-    assert not addresses.is_local("203.0.113.9")
+    assert addresses.routed("203.0.113.9") is None
+
+
+def test_a_device_that_has_gone_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "connect", connect)
+    monkeypatch.setattr(netlink, "ask", lambda *_: route(2, 0x7FFFFFFF))
+    assert addresses.routed("203.0.113.9") is None

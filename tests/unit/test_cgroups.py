@@ -17,6 +17,8 @@ ID = "0123456789ab" + "c" * 52
         ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
         ("/system.slice/_memory.service", "memory.service"),
         ("/init.scope", "init.scope"),
+        ("/system.slice/srv-nfs.mount", "srv-nfs.mount"),
+        ("/system.slice/dev-sda2.swap", "dev-sda2.swap"),
         ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope"),
         ("/user.slice/user-1000.slice/user@1000.service/app.slice/a.service", "user@1000.service"),
         ("/../system.slice/cron.service", "cron.service"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from check_portcheck import __version__, cli, guard
+from check_portcheck import __version__, cli, guard, run
 from check_portcheck.config.settings import ConfigError, Format, Settings
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from check_portcheck.deadline import Deadline
+    from check_portcheck.names import Names
 
 
 class _EndedError(Exception):
@@ -55,6 +58,29 @@ def test_wrong_command_line_is_refused(arguments: list[str], message: str) -> No
     with pytest.raises(cli._UsageError) as caught:
         cli._options(arguments)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--interfaces", "all"], " (--interface?)"),
+        (["--timeout", "5", "--allow=*:22/tcp"], " (--optional?)"),
+        (["--conf", "x"], " (--config?)"),
+        (["--config-file=x"], " (--config?)"),
+        (["--print", "--udp"], " (--print-policy?)"),
+        (["--PortCheckSeverity", "warn"], " (--severity?)"),
+        (["--warning", "1", "--critical", "2"], " (--severity?)"),
+        (["--verbos"], " (--verbose?)"),
+        (["--hostlist", "x"], ""),
+        (["-H", "localhost"], ""),
+        (["-t"], ""),
+        (["--udp", "--version", "--help", "--config"], ""),
+    ],
+)
+def test_an_option_that_there_is_not_is_known_by_its_meaning(
+    arguments: list[str], hint: str
+) -> None:
+    assert cli._hint(arguments) == hint
 
 
 @pytest.mark.parametrize("arguments", [["-V"], ["--version", "--nonsense"]])
@@ -106,22 +132,34 @@ def test_first_of_several_errors_says_how_many_follow(errors: list[str], text: s
 def test_file_is_read_whatever_its_encoding(tmp_path: Path) -> None:
     file = tmp_path / "portcheck.conf"
     file.write_bytes(b"[PortCheck]\n# caf\xe9\n")
-    read = cli._read(str(file))
+    steps: list[str] = []
+    read = cli._read(str(file), steps.append, [])
+    assert steps == [f"reading {file}", ""]
     assert (read.name, read.text) == (str(file), "[PortCheck]\n# caf\udce9\n")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"^{tmp_path}/x: cannot be read: No such file or dir"):
-        cli._read(f"{tmp_path}/x")
+        cli._read(f"{tmp_path}/x", print, [])
+
+
+def test_errors_that_may_show_a_private_line_are_left_out() -> None:
+    errors = ["/a:1: no key 'root'", "/b:1: no key 'x'", "/b:2: is set by /a:7"]
+    assert [*cli._tellable(errors, [])] == errors
+    assert [*cli._tellable(errors, ["/a"])] == [
+        "/a: has errors, which only root is told, since you may not read it",
+        "/b:1: no key 'x'",
+    ]
+    assert [*cli._tellable(errors[1:2], ["/a"])] == ["/b:1: no key 'x'"]
 
 
 def test_huge_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "portcheck.conf"
     file.write_bytes(b"#" * 16 * 1024 * 1024)
-    assert len(cli._read(str(file)).text) == 16 * 1024 * 1024
+    assert len(cli._read(str(file), print, []).text) == 16 * 1024 * 1024
     file.write_bytes(b"#" * (16 * 1024 * 1024 + 1))
     with pytest.raises(ConfigError) as caught:
-        cli._read(str(file))
+        cli._read(str(file), print, [])
     assert caught.value.errors == (f"{file}: larger than 16 MiB",)
 
 
@@ -167,27 +205,100 @@ def test_help_and_version_exit_with_unknown(
     assert caught.value.args[1] == 3
 
 
-def test_check_gets_nine_tenths_of_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "line", "limits"),
+    [
+        ([], "", (10, 10)),
+        ([], "PortCheckTimeout = 50", (10, 50)),
+        ([], "PortCheckTimeout = 3", (10, 3)),
+        (["--timeout", "50"], "", (50, 50)),
+        (["--timeout", "3"], "PortCheckTimeout = 50", (3, 3)),
+        (["--timeout", "50"], "PortCheckTimeout = 3", (50, 50)),
+    ],
+)
+def test_a_limit_of_a_file_holds_as_soon_as_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: list[str],
+    line: str,
+    limits: tuple[float, float],
+) -> None:
+    """The parent reads no file, and waits for what its child says of them."""
+    until_read, whole = limits
+    told: list[float] = []
+    steps: list[str] = []
+
     def in_child(
-        work: Callable[[], tuple[str, int]],
+        work: Callable[[guard.Parent], tuple[str, int]],
         seconds: float,
         unknown: Callable[[str], tuple[str, int]],
     ) -> NoReturn:
-        raise _EndedError(work(), seconds, unknown("why"))
+        raise _EndedError(work(guard.Parent(steps.append, told.append)), seconds, unknown("why"))
 
-    def work(
-        options: list[tuple[str, str]], form: Format, deadline: Deadline
-    ) -> tuple[list[tuple[str, str]], Format, float]:
-        return options, form, deadline.at
+    def answer(settings: Settings, names: Names, deadline: Deadline) -> tuple[float, float]:
+        del names
+        return settings.timeout, deadline.at
 
-    monkeypatch.setattr("sys.argv", ["check_portcheck", "--timeout", "50", "--format", "json"])
+    file = tmp_path / "portcheck.conf"
+    file.write_text(f"[PortCheck]\n{line}\n")
+    monkeypatch.setattr("sys.argv", ["check_portcheck", "--config", str(file), *given])
     monkeypatch.setattr(guard, "in_child", in_child, raising=False)
-    monkeypatch.setattr(cli, "_work", work)
-    monkeypatch.setattr(cli, "_unknown", lambda reason, form: (f"{form}: {reason}", 3))
+    monkeypatch.setattr(run, "answer", answer)
     before = time.monotonic()
     with pytest.raises(_EndedError) as caught:
         cli.main()
-    (options, form, at), seconds, unknown = caught.value.args
-    assert options == [("--timeout", "50"), ("--format", "json"), ("--verbose", "0")]
-    assert (form, seconds, unknown) == (Format.JSON, 50.0, ("json: why", 3))
-    assert before + 45 <= at <= time.monotonic() + 45
+    (timeout, at), seconds, unknown = caught.value.args
+    assert (timeout, seconds, told) == (whole, until_read, [whole])
+    assert steps[0] == f"reading {file}"
+    assert before + whole * 0.9 <= at <= time.monotonic() + whole * 0.9
+    assert unknown == ("PORTCHECK UNKNOWN - why\n", 3)
+
+
+_PARENT = guard.Parent(lambda _: None, lambda _: None)
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, *options: tuple[str, str]) -> tuple[str, int]:
+    """What the child process gives where the check itself only repeats its settings."""
+
+    def answer(settings: Settings, names: Names, deadline: Deadline) -> tuple[str, int]:
+        assert names.rpc(100003) == "nfs"
+        rules = " ".join(f"{rule.source}={rule}" for rule in settings.rules)
+        assert deadline.at == settings.timeout * 0.9
+        return f"{settings.verbosity} {rules}", 2
+
+    monkeypatch.setitem(sys.modules, "check_portcheck.run", SimpleNamespace(answer=answer))
+    monkeypatch.setattr(cli, "_unknown", lambda reason, form: (f"{form}: {reason}", 3))
+    return cli._work(options, Format.JSON, 0.0, _PARENT)
+
+
+def test_files_come_before_options_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("[PortCheck]\nPortCheckSkip = 1/tcp\n")
+    second.write_text("[PortCheck]\nPortCheckSkip = 2/tcp\n")
+    options = [
+        ("--skip", "3/tcp"),
+        ("--config", str(first)),
+        ("--config", ""),
+        ("--config", str(second)),
+        ("--verbose", "2"),
+    ]
+    skips = f"{first}:2=*:1/tcp {second}:2=*:2/tcp --skip=*:3/tcp"
+    assert answered(monkeypatch, *options) == (f"2 {skips}", 2)
+
+
+def test_all_that_is_wrong_is_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, code = answered(monkeypatch, ("--skip", "1"), ("--udp", "x"))
+    assert text.splitlines() == [
+        "json: --skip: '1' is not of the form PORT/tcp or PORT/udp: write 1/tcp (and 1 more)",
+        "--udp: 'x' is neither yes nor no",
+    ]
+    assert code == 3
+
+
+def test_file_that_cannot_be_read_is_an_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = answered(monkeypatch, ("--config", f"{tmp_path}/x"))
+    assert found == (f"json: {tmp_path}/x: cannot be read: No such file or directory", 3)

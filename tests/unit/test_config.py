@@ -29,6 +29,8 @@ from unit.config_samples import TCP, UDP, ports
 
 NO_LEVEL = "is not one of debug, info, notice, warn, mark, err, crit, alert"
 NO_PROGRAM = "is no port, and no RPC program of /etc/rpc (RPC_number/tcp names any)"
+NO_PLACE = "no interface in front (* is every scanned one)"
+NO_BLANK = "leaves out what follows it without a blank: !NAME"
 
 MANUAL = """\
       # Activate (default is on)
@@ -173,7 +175,10 @@ def test_the_manuals_example_is_read_as_meant(names: Names) -> None:
 
 
 LOST = [
-    (11, "PortCheckRequired: no interface ('*:25/tcp' would mean every scanned one)"),
+    (
+        11,
+        f"PortCheckRequired: {NO_PLACE}: write *:25/tcp,80/tcp,portmapper/tcp,portmapper/udp",
+    ),
     (14, "PortCheckOptional has no value"),
     (19, "PortCheckInterface has no value"),
     (20, "PortCheckInterface has no value"),
@@ -237,6 +242,7 @@ SINGLE = [
     ("PortCheckState", "--state", "/var/lib/x y.json", {"state": "/var/lib/x y.json"}),
     ("PortCheckMethod", "--method", "probe", {"method": Method.PROBE}),
     ("PortCheckConfirm", "--confirm", "0", {"confirm": 0.0}),
+    ("PortCheckTimeout", "--timeout", "2.5", {"timeout": 2.5}),
 ]
 
 
@@ -255,7 +261,6 @@ def test_key_and_option_set_the_same(
     [
         ("--no-udp", "no", {"udp": False}),
         ("--no-official", "no", {"official": False}),
-        ("--timeout", "2.5", {"timeout": 2.5}),
         ("--format", "checkmk", {"format": Format.CHECKMK}),
         ("--print-policy", "yes", {"print_policy": True}),
         ("--check-config", "yes", {"check_config": True}),
@@ -302,6 +307,17 @@ def test_lists_add_up_over_lines_files_and_options(names: Names) -> None:
     assert settings.devices == (Choice("eth0", "--device"),)
 
 
+def test_what_is_chosen_and_left_out_is_the_same_in_files_and_options(names: Names) -> None:
+    addresses, devices = "all,192.0.2.7 198.51.100.0/24\t!::1, !10.0.0.0/8", "eth* !eth1,!veth*"
+    file = section(f"PortCheckInterface = {addresses}", f"PortCheckDevice = {devices}")
+    by_option = parse([], [("--interface", addresses), ("--device", devices)], names)
+    assert [each.name for each in by_option.interfaces] == [
+        *("all", "192.0.2.7", "198.51.100.0/24", "!::1", "!10.0.0.0/8")
+    ]
+    assert [each.name for each in by_option.devices] == ["eth*", "!eth1", "!veth*"]
+    assert without_sources(parse([file], [], names)) == without_sources(by_option)
+
+
 def test_later_files_and_then_options_override_single_values(names: Names) -> None:
     files = [
         section("PortCheckMinPort = 1", "PortCheckMaxPort = 2", "PortCheckConfirm = 3"),
@@ -340,7 +356,7 @@ def test_particular_severity_holds_whatever_the_order(
         pytest.param(
             ["SeverityPortCheck = none"],
             [
-                f"F:2: SeverityPortCheck: 'none' {NO_LEVEL}",
+                f"F:2: SeverityPortCheck: 'none' {NO_LEVEL}: write debug",
             ],
             id="severity",
         ),
@@ -364,7 +380,7 @@ def test_particular_severity_holds_whatever_the_order(
         ),
         pytest.param(
             ["PortCheckMethod = nmap"],
-            ["F:2: PortCheckMethod: 'nmap' is not one of table, probe, full"],
+            ["F:2: PortCheckMethod: 'nmap' is not one of table, probe, full: write probe"],
             id="method",
         ),
         pytest.param(
@@ -461,18 +477,20 @@ def test_wrong_line_is_refused(names: Names, lines: list[str], found: list[str])
         ("--timeout", "0", "--timeout: '0' leaves no time at all"),
         ("--format", "xml", "--format: 'xml' is not one of nagios, checkmk, json"),
         ("--verbose", "many", "--verbose: 'many' is no whole number"),
-        ("--skip", "22", "--skip: '22' is not of the form PORT/tcp or PORT/udp"),
-        (
-            "--required",
-            "22/tcp",
-            "--required: no interface ('*:22/tcp' would mean every scanned one)",
-        ),
+        ("--skip", "22", "--skip: '22' is not of the form PORT/tcp or PORT/udp: write 22/tcp"),
+        ("--interface", "all ! 192.0.2.7", f"--interface: '!' {NO_BLANK}"),
+        ("--device", "eth* ! eth1", f"--device: '!' {NO_BLANK}"),
+        ("--required", "22/tcp", f"--required: {NO_PLACE}: write *:22/tcp"),
         ("--required", "*:22/tcp\n", r"--required: the character '\n' cannot stand here"),
         ("--optional", ",", "--optional: no port"),
         ("--timeout", "86401", "--timeout: '86401' is longer than a day"),
         ("--verbose", "10", "--verbose: '10' is above 9"),
         ("--interface", " ,", "--interface: '' is no IP address"),
-        ("--required", "*:RCP_100003/tcp", f"--required: 'RCP_100003/tcp' {NO_PROGRAM}"),
+        (
+            "--required",
+            "*:RCP_100003/tcp",
+            f"--required: 'RCP_100003/tcp' {NO_PROGRAM}: write RPC_100003/tcp",
+        ),
         (
             "--optional",
             "*:22/tcp\t25/tcp\x1b\0",
@@ -526,11 +544,14 @@ def test_errors_after_a_good_required_rule_are_found(names: Names) -> None:
 
 
 def test_good_tokens_beside_a_bad_one_are_no_reason_to_say_less(names: Names) -> None:
-    file = section("PortCheckInterface = ::1 x.y 0.0.0.0 127.0.0.1", "PortCheckDevice = eth0 all")
+    file = section("PortCheckInterface = ::1 x.y :: 127.0.0.1", "PortCheckDevice = eth0 all")
     assert errors(names, file) == [
         "F:2: PortCheckInterface: 'x.y' is no IP address",
-        "F:2: PortCheckInterface: '0.0.0.0' is the wildcard, the address of no interface",
-        "F:3: PortCheckDevice: 'all' is no device",
+        "F:2: PortCheckInterface: '::' is the wildcard, the address of no interface: write all",
+        (
+            "F:3: PortCheckDevice: 'all' is no device: "
+            "write --interface all (in a file: PortCheckInterface = all)"
+        ),
     ]
 
 
@@ -577,8 +598,7 @@ def test_every_error_of_every_file_and_option_is_reported(names: Names) -> None:
         "F:8: unknown key 'PortChekSkip' (PortCheckSkip?)",
         "F:9: conditional blocks cannot stand in [PortCheck]",
         "F:10: PortCheckSkip: commands, $(...), are not executed",
-        "F:12: PortCheckRequired: no interface ('*:22/tcp' would mean every scanned one)",
-        "F:12: PortCheckRequired: 'ssh/tcp' is no RPC program: write 22/tcp",
+        f"F:12: PortCheckRequired: {NO_PLACE}: write *:22/tcp",
         "G:1: no [PortCheck] section",
         f"--severity: 'no' {NO_LEVEL}",
         "F:13: required 2/tcp on eth0 is skipped by F:14",
@@ -613,7 +633,7 @@ def test_effective_settings_are_shown_as_a_file(names: Names) -> None:
         "PortCheckInterval = 300\n"
         "PortCheckMethod = full\n"
         "PortCheckConfirm = 1\n"
-        "# --timeout 10\n"
+        "PortCheckTimeout = 10\n"
         "# --format nagios\n"
         "# --print-policy no\n"
         "# --check-config no\n"
@@ -645,7 +665,7 @@ def test_what_only_options_set_is_shown_as_a_comment(names: Names) -> None:
         "PortCheckState = /var/lib/x",
         "PortCheckMethod = full",
         "PortCheckConfirm = 0.000001",
-        "# --timeout 2.5",
+        "PortCheckTimeout = 2.5",
         "# --format json",
         "# --print-policy yes",
         "# --check-config yes",
@@ -665,7 +685,7 @@ severities = st.sampled_from(Severity)
 patterns = [
     *map(
         InterfacePattern,
-        ("*", "192.0.2.7", "::1", "fe80::1%eth0", "eth0", "eth0:1", "eth0.100"),
+        ("*", "192.0.2.7", "::1", "fe80::1%eth0", "eth0", "eth0:1", "eth0.100", "veth*"),
     ),
     InterfacePattern("10.0.0.0/8", ip_network("10.0.0.0/8")),
     InterfacePattern("2001:db8::/32", ip_network("2001:db8::/32")),
@@ -700,6 +720,10 @@ def rules(draw: st.DrawFn) -> Rule:
     return Rule(kind, where, draw(single if kind is Kind.REQUIRED else items), draw(owners), "")
 
 
+def choices(*names: str) -> st.SearchStrategy[tuple[Choice, ...]]:
+    return st.lists(st.sampled_from(names).map(lambda name: Choice(name, ""))).map(tuple)
+
+
 all_settings = st.builds(
     Settings,
     active=st.booleans(),
@@ -708,18 +732,15 @@ all_settings = st.builds(
     rules=st.lists(
         rules(), unique_by=lambda rule: (rule.kind is Kind.SKIP, rule.where.text, rule.item)
     ).map(tuple),
-    interfaces=st.lists(
-        st.sampled_from(["all", "::1", "fe80::1%eth0"]).map(lambda name: Choice(name, ""))
-    ).map(tuple),
-    devices=st.lists(st.sampled_from(["eth0", "eth0:1"]).map(lambda name: Choice(name, ""))).map(
-        tuple
-    ),
+    interfaces=choices("all", "::1", "!fe80::1%eth0", "10.0.0.0/8"),
+    devices=choices("eth0", "eth0:1", "!veth*"),
     official=st.booleans(),
     udp=st.booleans(),
     interval=st.integers(1, 10**9 - 1),
     state=st.none() | st.just("/var/lib/a b.json"),
     method=st.sampled_from(Method),
     confirm=st.integers(0, 10**15 - 1).map(lambda microseconds: microseconds / 10**6),
+    timeout=st.integers(1, 86400 * 10**6).map(lambda microseconds: microseconds / 10**6),
 )
 
 
@@ -772,3 +793,17 @@ def test_any_text_gives_settings_or_errors_with_their_sources(
         again = parse([ConfigFile("F", effective(settings))], [], names)
         assert without_sources(again) == without_sources(settings)
     assert all(SOURCE.fullmatch(line) and line.isprintable() for line in found)
+
+
+def test_a_state_file_counts_only_where_the_file_may_name_one() -> None:
+    text = "[PortCheck]\nPortCheckState = /state\nPortCheckInterval = 7\n"
+    for may, state, notes in (
+        (True, "/state", ()),
+        (
+            False,
+            None,
+            ("F:2: PortCheckState counts only in a file of root's; --state names it as well",),
+        ),
+    ):
+        settings = parse([ConfigFile("F", text, may_name_state=may)], [], names_in("", ""))
+        assert (settings.state, settings.notes, settings.interval) == (state, notes, 7)

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 import check_portcheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGES = Path(check_portcheck.__file__).parents[1]
 PROGRAM = """
 import os, sys, time
 from check_portcheck import guard
 
-def work():
+def work(parent):
     {work}
 
 guard.in_child(work, {seconds}, lambda reason: (f"unknown: {{reason}}\\n", 3))
@@ -24,10 +31,14 @@ guard.in_child(work, {seconds}, lambda reason: (f"unknown: {{reason}}\\n", 3))
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def started(work: str, seconds: float = 60) -> subprocess.Popen[str]:
-    """A process whose guarded child does some work."""
+HOLDING = "print(os.getpid(), file=open({told!r}, 'w')); os.fork(); time.sleep(600)"
+"""Work that tells its process number, starts another process, and does not end."""
+
+
+def started(work: str, seconds: float = 60, before: str = "") -> subprocess.Popen[str]:
+    """A process whose guarded child does some work, where something was done *before*."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(work=work, seconds=seconds)],
+        [sys.executable, "-c", before + PROGRAM.format(work=work, seconds=seconds)],
         env={**os.environ, "PYTHONPATH": str(PACKAGES)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,6 +84,76 @@ def test_a_child_that_is_not_done_in_time_is_unknown(work: str) -> None:
     assert ended(started(work, 0.2)) == ("unknown: timeout after 0.2 s\n", "", 3)
 
 
+@pytest.mark.parametrize(
+    ("steps", "end"),
+    [
+        ("parent.step('reading /a'); parent.step('reading\\n/b')", " while reading /b"),
+        ("parent.step('reading /a'); parent.step('')", ""),
+    ],
+)
+def test_a_child_that_is_late_is_told_with_its_step(steps: str, end: str) -> None:
+    text = f"unknown: timeout after 0.2 s{end}\n"
+    assert ended(started(f"{steps}; time.sleep(600)", 0.2)) == (text, "", 3)
+
+
+def test_a_child_that_is_done_is_not_told_with_its_step() -> None:
+    assert ended(started("parent.step('reading /a'); return 'done', 1")) == ("done", "", 1)
+    assert ended(started("parent.step('reading /a'); raise ValueError('why')")) == (
+        "unknown: ValueError: why\n",
+        "",
+        3,
+    )
+
+
+def test_what_the_child_prints_is_not_the_result() -> None:
+    assert ended(started("os.write(1, b'printed'); return 'result', 0")) == ("result", "", 0)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "import signal; signal.signal(signal.SIGIO, signal.SIG_IGN)",
+        "import os; os.setpgid(0, 0)",
+    ],
+)
+def test_what_the_caller_does_with_signals_and_groups_is_no_matter(before: str) -> None:
+    assert ended(started("return 'result', 2", before=before)) == ("result", "", 2)
+
+
+def test_too_few_descriptors_are_unknown_with_the_reason() -> None:
+    before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))"
+    assert ended(started("return 'result', 0", before=before)) == (
+        "unknown: the check could not be started: Too many open files\n",
+        "",
+        3,
+    )
+
+
+def test_the_child_and_all_that_it_started_end_with_the_parent(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    process = started(HOLDING.format(told=str(told)))
+    until(lambda: told.exists() and told.read_text().endswith("\n"), "no child")
+    group = int(told.read_text())
+    until(lambda: len(members(group)) == 2, "no child of the child")
+    process.kill()
+    until(lambda: not members(group), "processes are left")
+    process.communicate()
+
+
+@pytest.mark.parametrize("ending", [*ENDING, None])
+def test_a_text_that_nobody_reads_ends_at_a_signal_or_at_the_limit(
+    ending: signal.Signals | None,
+) -> None:
+    process = started("return 'x' * 1_000_000, 0", 600 if ending else 1)
+    assert process.stdout
+    until(lambda: is_full(process.stdout), "nothing is written")  # type: ignore[arg-type]
+    if ending:
+        process.send_signal(ending)
+    assert process.wait() == 3
+    assert ended(process)[1:] == ("", 3)
+
+
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_it_with_a_line(number: signal.Signals) -> None:
     process = started("time.sleep(600)")
@@ -94,12 +175,34 @@ def test_signals_of_every_kind_however_thick_end_it_with_one_line() -> None:
 
 def await_handlers(pid: int) -> None:
     """Wait until the process catches the signals (proc(5), SigCgt)."""
+    until(lambda: all(caught(pid) >> number - 1 & 1 for number in ENDING), "no handlers")
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds."""
     end = time.monotonic() + 60
-    while not all(caught(pid) >> number - 1 & 1 for number in ENDING):
-        assert time.monotonic() < end, "no handlers"
+    while not holds():
+        assert time.monotonic() < end, what
         time.sleep(0.005)
 
 
 def caught(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if "SigCgt" in line), 16)
+
+
+def is_full(pipe: IO[str]) -> bool:
+    """Whether a pipe of 64 KiB (pipe(7)) takes no more."""
+    unread = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(unread, sys.byteorder) > 60 * 1024
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group that have not ended (proc(5): state, parent, group)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, of = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_portcheck.memory.history import Event, History, Memory, compare, opened
+from check_portcheck.model import Endpoint, Interface
 from check_portcheck.policy.judgement import judge
 from unit.samples import (
     HERE,
@@ -36,15 +37,19 @@ def since(known: Since, now: Report, *rules: str) -> Since:
     memory = EARLIER._replace(since=known)
     verdict = judge(now, policy(*rules))
     history = compare(memory, now, verdict, NAMES, NOW)
-    for finding in verdict.findings:
-        where = " ".join(map(str, finding.interfaces))
-        assert history.first_seen(finding) == history.since[where][f"{finding.kind} {finding.item}"]
+    for kind, interfaces, item, *_ in verdict.findings:
+        where = " ".join(map(str, interfaces))
+        assert history.first_seen(kind, item, interfaces) == history.since[where][f"{kind} {item}"]
     return history.since
 
 
 def told(event: Event) -> str:
-    """``closed: 192.0.2.7+127.0.0.1:80/tcp``."""
-    return f"{event.what}: {'+'.join(event.interfaces)}:{event.text}"
+    """``closed: 192.0.2.7+127.0.0.1:80/tcp``, ``moved: 192.0.2.7:2/tcp (nfs), was 1/tcp``."""
+    text = (
+        f"{event.what}: {'+'.join(map(str, event.interfaces))}:{', '.join(map(str, event.ports))}"
+    )
+    text += f" ({event.name})" if event.name else ""
+    return text + (f", was {', '.join(map(str, event.before))}" if event.before else "")
 
 
 def events(before: Opened, now: Report) -> list[str]:
@@ -139,7 +144,7 @@ def test_a_finding_that_has_fewer_interfaces_now_is_as_old_as_before() -> None:
 
 def test_where_nothing_is_remembered_nobody_knows_since_when() -> None:
     (finding,) = judge(report(service("80/tcp")), policy()).findings
-    assert History().first_seen(finding) is None
+    assert History().first_seen(finding.kind, finding.item, finding.interfaces) is None
 
 
 # What happened
@@ -196,7 +201,7 @@ def test_what_did_not_answer_did_not_close(silent: Unanswered, expected: list[st
 
 
 def test_what_only_a_probe_can_see_is_not_remembered_but_seen() -> None:
-    forwarded = service("80/tcp", no_socket=True, forwarded=True)
+    forwarded = service("80/tcp", no_socket=True, forwarded=Endpoint("172.17.0.2", 80))
     assert remembered(forwarded, service("22/tcp")) == {"192.0.2.7": {"22/tcp": []}}
     assert events({"192.0.2.7": {"80/tcp": []}}, report(forwarded)) == []
 
@@ -311,6 +316,30 @@ def test_what_has_lost_its_socket_on_one_interface_is_open_there_still() -> None
     ]
 
 
+def test_ports_that_closed_at_the_same_places_are_one_event() -> None:
+    before: Opened = {"192.0.2.7": {"80/tcp": [], "81/tcp": [], "53/udp": []}}
+    assert events(before, report()) == ["closed: 192.0.2.7:80/tcp, 81/tcp, 53/udp"]
+
+
+def test_clients_over_udp_come_and_go_untold() -> None:
+    ports = ("32767/udp", "32768/udp", "60999/udp", "61000/udp", "40000/tcp")
+    before: Opened = {"192.0.2.7": {each: [] for each in ports}}
+    assert events(before, report()) == ["closed: 192.0.2.7:32767/udp, 61000/udp, 40000/tcp"]
+
+
+def test_what_closed_at_a_place_that_is_not_scanned_is_told_while_others_are_there() -> None:
+    place = Interface("224.0.0.251", "", 0, "224.0.0.251", scanned=False)
+    before: Opened = {"224.0.0.251": {"5353/udp": [], "5355/udp": []}, "224.0.0.9": {"9/udp": []}}
+    assert events(before, report(service("5353/udp", place))) == ["closed: 224.0.0.251:5355/udp"]
+
+
+def test_the_age_of_a_finding_of_what_is_not_here() -> None:
+    of = report()
+    (finding,) = judge(of, policy("required 192.0.2.99 25/tcp")).findings
+    history = compare(None, of, judge(of, policy("required 192.0.2.99 25/tcp")), NAMES, NOW)
+    assert history.first_seen(finding.kind, finding.item, ()) == NOW
+
+
 SOME = st.lists(
     st.builds(
         service,
@@ -340,7 +369,13 @@ def test_nothing_happens_without_a_change_and_each_closed_port_is_told_once(
         NAMES,
         NOW,
     ).events
-    closed = [f"{where}:{e.text}" for e in happened if e.what == "closed" for where in e.interfaces]
+    closed = [
+        f"{where}:{port}"
+        for event in happened
+        if event.what == "closed"
+        for where in event.interfaces
+        for port in event.ports
+    ]
     moved = any(each.what == "moved" for each in happened)
     assert len(set(closed)) == len(closed)
     for spot in spots(before):

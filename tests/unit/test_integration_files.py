@@ -17,6 +17,7 @@ BASKET = json.loads((ROOT / "icinga/director_basket.json").read_text())
 POLICY = (ROOT / "nrpe/policy.conf").read_text()
 POLICY_PATH = "/etc/portcheck/policy.conf"
 PLUGIN = "/usr/lib/nagios/plugins/check_portcheck"
+PYTHON = "/opt/check_portcheck/bin/python3"
 DATATYPE = "Icinga\\Module\\Director\\DataType\\DataType"
 TEXT_ONLY = {"--help", "--version"}
 VERBOSITIES = ("-v", "-vv", "-vvv")
@@ -142,20 +143,22 @@ def test_command_lines_use_only_options_that_exist(file: Path) -> None:
 
 def test_all_ways_run_one_command_line() -> None:
     command = f"{PLUGIN} --config {POLICY_PATH}"
+    isolated = f"{PYTHON} -I {command}"
     expected = {
         "nrpe/check_portcheck.cfg": [
             f"command[check_portcheck]={command}",
-            f"#command[check_portcheck]=/usr/bin/sudo -n {command}",
+            f"#command[check_portcheck]=/usr/bin/sudo -n {isolated}",
         ],
-        "nrpe/sudoers": [f"nagios ALL=(root) NOPASSWD: {command}"],
-        "checkmk/check_portcheck": [f"exec {command} --format checkmk"],
-        "checkmk/mrpe.cfg": [f"Portcheck (interval=300) {command}"],
+        "nrpe/sudoers": [f"nagios ALL=(root) NOPASSWD: {isolated}"],
+        "checkmk/check_portcheck": [f"exec {isolated} --format checkmk"],
+        "checkmk/mrpe.cfg": [f"Portcheck (interval=300) {isolated}"],
     }
     for name, lines in expected.items():
         text = (ROOT / name).read_text()
         assert [line for line in text.splitlines() if PLUGIN in line] == lines
     by_sudo = f'PluginContribDir + "/check_portcheck", "--config", "{POLICY_PATH}"'
     assert by_sudo in CHECK_COMMAND
+    assert f'"/usr/bin/sudo", "-n", "{PYTHON}", "-I",' in CHECK_COMMAND
 
 
 def test_the_policies_of_a_fleet_add_up() -> None:

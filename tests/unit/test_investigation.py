@@ -9,9 +9,12 @@ import pytest
 from check_portcheck.config.settings import Settings
 from check_portcheck.deadline import Deadline
 from check_portcheck.investigation import investigate
+from check_portcheck.kernel.selection import Chosen
 from check_portcheck.memory.history import Memory
 from check_portcheck.model import (
     Coverage,
+    Device,
+    Endpoint,
     Failure,
     Interface,
     Look,
@@ -25,10 +28,21 @@ from check_portcheck.model import (
     Span,
     Unseen,
 )
-from unit.samples import HERE, LOOPBACK, SIX, Seen, owned, port, service, task, unanswered
+from unit.samples import (
+    HERE,
+    LOOPBACK,
+    SIX,
+    Seen,
+    owned,
+    port,
+    process,
+    service,
+    task,
+    unanswered,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from check_portcheck.model import Target
     from check_portcheck.outcome import Outcome
@@ -63,19 +77,21 @@ class Written:
         *looks: Look | ScanError,
         registrations: Mapping[Interface, list[Registrations]] | None = None,
         owners: Mapping[Socket, Owner] | None = None,
-        forwarded: Collection[Port] = (),
+        forwarded: Mapping[tuple[Interface, Port], Endpoint] | None = None,
         takes: float = 0.0,
     ) -> None:
         self._looks = list(looks)
         self._registrations = {each: list(known) for each, known in (registrations or {}).items()}
         self._owners = owners or {}
-        self._forwarded = forwarded
+        self._forwarded = forwarded or {}
         self._takes = takes
         self.now = 100.0
+        self.scanned: Sequence[Interface] = ()
         self.asked: list[Asked] = []
         self.asked_owners: list[set[Socket]] = []
+        self.asked_programs: list[tuple[int, ...]] = []
         self.asked_portmappers: list[tuple[Interface, float, bool]] = []
-        self.asked_forwards: list[set[Port]] = []
+        self.asked_forwards: list[tuple[set[tuple[Interface, Port]], float]] = []
         self.pauses: list[float] = []
 
     def deadline(self, seconds: float) -> Deadline:
@@ -85,10 +101,12 @@ class Written:
     def look(
         self,
         method: Method,
+        interfaces: Sequence[Interface],
         wanted: Mapping[Target, PortSet],
         deadline: Deadline,
         start: int | None,
     ) -> Look:
+        self.scanned = interfaces
         self.asked.append(Asked(method, wanted, deadline.left(), start))
         self.now += self._takes
         found = self._looks.pop(0)
@@ -97,8 +115,14 @@ class Written:
         return found
 
     def registrations(
-        self, interface: Interface, deadline: Deadline, *, loopback: bool
+        self,
+        interface: Interface,
+        deadline: Deadline,
+        *,
+        loopback: bool,
+        programs: Collection[int],
     ) -> Registrations:
+        self.asked_programs.append(tuple(programs))
         self.asked_portmappers.append((interface, deadline.left(), loopback))
         self.now += self._takes
         known = self._registrations[interface]
@@ -110,10 +134,11 @@ class Written:
         late = Owner(unseen=Unseen.TIME_LIMIT)
         return {each: late if deadline.passed else self._owners[each] for each in sockets}
 
-    def forwarded(self, ports: Collection[Port], deadline: Deadline) -> Collection[Port]:
-        del deadline
-        self.asked_forwards.append(set(ports))
-        return [each for each in ports if each in self._forwarded]
+    def forwarded(
+        self, asked: Collection[tuple[Interface, Port]], deadline: Deadline
+    ) -> Mapping[tuple[Interface, Port], Endpoint]:
+        self.asked_forwards.append((set(asked), deadline.left()))
+        return self._forwarded
 
     def time(self) -> float:
         return NOW
@@ -153,6 +178,7 @@ def run(
     seconds: float = 10.0,
     memory: Memory | None = None,
     failures: tuple[Failure, ...] = (),
+    chosen: Chosen | None = None,
 ) -> Outcome:
     about = task(
         *rules,
@@ -161,6 +187,7 @@ def run(
         deadline=machine.deadline(seconds),
         memory=memory,
         failures=failures,
+        chosen=chosen,
         notes=("a note",),
     )
     return investigate(about, machine)
@@ -290,7 +317,7 @@ def test_a_late_first_look_leaves_less_pause_and_what_was_found_is_told(
 ) -> None:
     machine = Written(seen(WEB), seen(WEB), owners=known(WEB), takes=takes)
     told = run(machine, seconds=10)
-    assert machine.pauses == [pytest.approx(paused)]
+    assert sum(machine.pauses) == pytest.approx(paused)
     assert findings(told) == ["unexpected 192.0.2.7:80/tcp"]
 
 
@@ -481,16 +508,17 @@ def test_a_portmapper_that_only_names_services_may_fail() -> None:
 # Forwards, memory
 
 
-def test_what_has_no_socket_is_explained_by_the_packet_filter() -> None:
+def test_what_has_no_socket_is_explained_by_where_packets_went() -> None:
     hidden, forwarded = service("80/tcp", no_socket=True), service("81/tcp", no_socket=True)
+    ends = {(HERE, port("81/tcp")): Endpoint("172.17.0.2", 80)}
     machine = Written(
-        *[seen(hidden, forwarded, WEB._replace())] * 2,
-        owners=known(WEB),
-        forwarded=[port("81/tcp")],
+        *[seen(hidden, forwarded, WEB._replace())] * 2, owners=known(WEB), forwarded=ends
     )
     told = run(machine)
-    assert told.report.forwarded == {port("81/tcp")}
-    assert machine.asked_forwards == [{port("80/tcp"), port("81/tcp")}]
+    assert told.report.forwarded == ends
+    ((asked, seconds),) = machine.asked_forwards
+    assert asked == {(HERE, port("80/tcp")), (HERE, port("81/tcp"))}
+    assert 0 < seconds < 5
 
 
 def test_what_is_remembered_dates_findings_and_tells_what_closed() -> None:
@@ -505,9 +533,8 @@ def test_what_is_remembered_dates_findings_and_tells_what_closed() -> None:
     machine = Written(seen(WEB), seen(WEB), owners=known(WEB))
     told = run(machine, settings=Settings(state="/state"), memory=memory)
     assert told.history.since == {"192.0.2.7": {"unexpected 80/tcp": 5.0}}
-    assert [(each.what, each.interfaces, each.text) for each in told.history.events] == [
-        ("closed", ("192.0.2.7",), "25/tcp")
-    ]
+    (event,) = told.history.events
+    assert (event.what, event.interfaces, event.ports) == ("closed", (HERE,), (port("25/tcp"),))
 
 
 def test_without_a_state_file_nothing_is_dated() -> None:
@@ -518,3 +545,179 @@ def test_without_a_state_file_nothing_is_dated() -> None:
 def test_unanswered_ports_are_told_once_they_stay_so() -> None:
     machine = Written(seen(unanswered=(unanswered("1-9/tcp"),)), seen())
     assert findings(run(machine)) == ["unverified 192.0.2.7:1-9/tcp: unanswered"]
+
+
+# Sockets that no scanned address reaches
+
+
+MULTICAST = Socket(Protocol.UDP, "224.0.0.251", 5353, v6only=False, device=0, cookie=-1)
+BEHIND = Socket(Protocol.TCP, "0.0.0.0", 4444, v6only=False, device=3, cookie=-2)
+ALL = Chosen(
+    (HERE,), counted=("eth0", "eth1", "other"), everything=True, devices={3: Device("eth1", "eth1")}
+)
+
+
+def unreached(*rows: Socket) -> Look:
+    return Look((), unreached=rows)
+
+
+def test_sockets_of_no_scanned_address_are_services_where_they_are_bound() -> None:
+    owners = {MULTICAST: owned("avahi"), BEHIND: owned("nc")}
+    machine = Written(*[unreached(MULTICAST, BEHIND)] * 2, owners=owners)
+    told = run(machine, chosen=ALL)
+    assert findings(told) == [
+        "unexpected 0.0.0.0%eth1:4444/tcp",
+        "unexpected 224.0.0.251:5353/udp",
+    ]
+    assert machine.asked[1].ports == {}
+    assert machine.scanned == (HERE,)
+    assert {name: count.unexpected for name, count in told.counts().items()} == {
+        "eth0": 0,
+        "eth1": 1,
+        "other": 1,
+    }
+
+
+def test_such_a_socket_that_closes_meanwhile_is_no_alarm() -> None:
+    machine = Written(unreached(MULTICAST), unreached(), owners={})
+    assert findings(run(machine, chosen=ALL)) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "optional * 4444/tcp",
+        "optional eth1 4444/tcp",
+        "optional 0.0.0.0/0 4444/tcp",
+        "ignore 0.0.0.0%eth1 4444/tcp",
+        "skip * 4444/tcp",
+        "skip eth1 4000-5000/tcp",
+    ],
+)
+def test_rules_speak_of_such_sockets_as_of_any(rule: str) -> None:
+    assert findings(run(Written(unreached(BEHIND)), rule, chosen=ALL)) == []
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(span=Span(1, 4000)), Settings(span=Span(5000, 6000), udp=False)]
+)
+def test_such_sockets_count_within_the_range_that_is_scanned(settings: Settings) -> None:
+    machine = Written(unreached(BEHIND, MULTICAST))
+    assert findings(run(machine, chosen=ALL, settings=settings)) == []
+
+
+# Clients over UDP
+
+
+CLIENT, OTHER_CLIENT = service("40000/udp"), service("40001/udp")
+SERVER = service("50000/udp")
+
+
+def test_a_port_for_clients_counts_when_it_is_open_at_every_look() -> None:
+    looks = [seen(CLIENT, SERVER), seen(SERVER, CLIENT), *[seen(SERVER)] * 4]
+    machine = Written(*looks, owners=known(SERVER))
+    assert findings(run(machine)) == ["unexpected 192.0.2.7:50000/udp"]
+    assert [list(each.ports.values())[-1] for each in machine.asked[1:]] == [
+        [40000, 50000],
+        [40000, 50000],
+        [50000],
+        [50000],
+        [50000],
+    ]
+    assert sum(machine.pauses) == pytest.approx(3.0)
+
+
+def test_a_server_may_replace_its_socket_each_time() -> None:
+    sockets = [service("40000/udp") for _ in range(6)]
+    machine = Written(*map(seen, sockets), owners=known(*sockets))
+    assert findings(run(machine)) == ["unexpected 192.0.2.7:40000/udp"]
+
+
+def test_a_port_that_was_closed_once_does_not_come_back() -> None:
+    web = service("80/tcp")
+    looks = [seen(CLIENT, web), seen(), seen(web)]
+    machine = Written(*looks, owners=known(web))
+    assert findings(run(machine)) == ["unexpected 192.0.2.7:80/tcp"]
+    assert machine.asked[2].ports == {(HERE, Protocol.UDP): [], (HERE, Protocol.TCP): [80]}
+
+
+def test_the_time_for_clients_is_spent_only_on_them() -> None:
+    machine = Written(seen(CLIENT), seen(), seen())
+    assert findings(run(machine)) == []
+    assert sum(machine.pauses) == pytest.approx(1.0)
+
+
+def test_clients_get_what_time_is_left() -> None:
+    machine = Written(*[seen(CLIENT)] * 6, owners=known(CLIENT), takes=0.1)
+    run(machine, seconds=2.0)
+    assert sum(machine.pauses) == pytest.approx(2.0 - 0.3 - 0.1)
+
+
+def by_daemon(text: str, name: str = "dnsmasq", pid: int = 53, uid: int = 100) -> Seen:
+    """A port that a process of a user has open."""
+    made = service(text, owners=(Owner("dnsmasq", (process(name, pid=pid),)),))
+    (row,) = made.service.sockets
+    return made._replace(service=made.service._replace(sockets=(row._replace(uid=uid),)))
+
+
+DNS = by_daemon("53/udp")
+ASKING = by_daemon("40000/udp")
+NEXT = by_daemon("41000/udp")
+
+
+def test_a_resolver_that_waits_for_its_upstream_is_no_alarm() -> None:
+    lasting = [seen(DNS, ASKING)] * 5
+    machine = Written(*lasting, seen(ASKING, NEXT), seen(ASKING), owners=known(DNS, ASKING))
+    told = run(machine, "optional * 53/udp")
+    assert findings(told) == []
+    assert machine.asked[5].method is Method.TABLE
+    assert len(machine.asked[5].ports[HERE, Protocol.UDP]) == 60999 - 32768 + 1
+
+
+@pytest.mark.parametrize(
+    ("other", "rule"),
+    [
+        pytest.param(ASKING, "optional * 54/udp", id="the-policy-does-not-know-it"),
+        pytest.param(by_daemon("40000/udp", pid=54), "optional * 53/udp", id="another-process"),
+        pytest.param(by_daemon("40000/udp", uid=101), "optional * 53/udp", id="another-user"),
+    ],
+)
+def test_a_port_of_nobody_known_stays_an_alarm(other: Seen, rule: str) -> None:
+    looks = [*[seen(DNS, other)] * 5, *[seen(other, NEXT)] * 20]
+    machine = Written(*looks, owners=known(DNS, other, NEXT))
+    assert "unexpected 192.0.2.7:40000/udp" in findings(run(machine, rule))
+
+
+def test_a_daemon_whose_port_stays_and_no_other_comes_or_goes_is_an_alarm() -> None:
+    machine = Written(*[seen(DNS, ASKING)] * 40, owners=known(DNS, ASKING))
+    told = run(machine, "optional * 53/udp")
+    assert findings(told) == ["unexpected 192.0.2.7:40000/udp"]
+    # All the time that there is was used to see whether any comes or goes.
+    assert sum(machine.pauses) == pytest.approx(10 - 1.5, abs=0.6)
+
+
+# What is not here
+
+
+def test_rules_for_what_is_not_here() -> None:
+    about = Chosen((HERE,), counted=("192.0.2.7",), present=frozenset(("192.0.2.7", "127.0.0.1")))
+    rules = (
+        "required 192.0.2.99 25/tcp",
+        "required 127.0.0.1 25/tcp",
+        "required 198.51.100.0/24 25/tcp",
+        "optional eth7 22/tcp",
+        "skip 192.0.2.98 22/tcp",
+        "ignore * 53/udp",
+    )
+    told = run(Written(seen(), seen()), *rules, chosen=about)
+    assert [(each.kind, str(each.rule), each.reason) for each in told.verdict.findings] == [
+        ("unverified", "192.0.2.99:25/tcp", "is not here now"),
+        ("unverified", "127.0.0.1:25/tcp", "is not scanned"),
+    ]
+    assert list(map(str, told.verdict.idle)) == ["eth7:22/tcp", "192.0.2.98:22/tcp"]
+    assert str(told.verdict.unused[-1]) == "*:53/udp"
+
+
+def test_a_required_port_that_is_skipped_under_another_name_is_in_doubt() -> None:
+    told = run(Written(seen(), seen()), "required eth0 25/tcp", "skip 192.0.2.7 20-30/tcp")
+    assert findings(told) == ["unverified 192.0.2.7:25/tcp: skipped by skip 192.0.2.7 20-30/tcp"]

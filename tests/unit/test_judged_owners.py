@@ -160,6 +160,16 @@ def test_without_an_owner_in_the_rule_anybody_will_do() -> None:
             ],
         ),
         (
+            by(owned("sshd"), NOT_ROOT),
+            ["optional * 22/tcp@sshd"],
+            [
+                (
+                    "unverified 192.0.2.7:22/tcp: owner not determined (not root: run it by sudo),"
+                    " expected sshd (optional * 22/tcp@sshd)"
+                )
+            ],
+        ),
+        (
             by(NOT_ROOT, owned("nc"), Owner("www", unseen=Unseen.ENDED)),
             ["optional * 22/tcp@sshd"],
             ["unexpected 192.0.2.7:22/tcp: owner nc and user root and user www, expected sshd"],

@@ -32,7 +32,7 @@ ALLOWED = {
     "nagiosplugin": {"plugin"},
     "psutil": {"kernel.processes", "kernel.sockettable"},
     "argparse": {"cli"},
-    "subprocess": {"kernel.forwards"},
+    "subprocess": set(),
 }
 """Libraries that only these modules may import."""
 
@@ -40,9 +40,11 @@ LATE = {"psutil", "json", "ipaddress", "subprocess", "logging", "asyncio", "mult
 """Libraries that take time to import: at its top a module makes every run pay for them."""
 
 PURE = {
-    *("model", "names", "outcome", "confirmation", "investigation", "memory.history"),
+    *("model", "names", "outcome", "elsewhere", "daemons", "confirmation"),
+    *("questions", "inquiry", "investigation", "memory.history", "kernel.selection"),
     *("policy", "config", "report", "probing.portset"),
-    *("kernel.rtnetlink", "kernel.sockdiag", "rpc.oncrpc"),
+    *("kernel.cgroups", "kernel.ctnetlink", "kernel.rtnetlink", "kernel.sockdiag"),
+    *("rpc.oncrpc", "rpc.xdr"),
 }
 """Folders and modules without files, sockets, processes and clocks."""
 
@@ -53,7 +55,7 @@ MEETS_THE_WORLD = re.compile(
 )
 """Calls that only impure modules make."""
 
-OPEN_SOCKETS = {"kernel.netlink", "probing.probes", "rpc.rpcbind"}
+OPEN_SOCKETS = {"kernel.netlink", "probing.clients", "rpc.rpcbind"}
 
 
 def paths() -> dict[str, Path]:

@@ -44,6 +44,14 @@ def test_a_required_port_that_did_not_answer_is_unverified() -> None:
     ]
 
 
+def test_a_required_port_is_missing_where_another_interface_did_not_answer() -> None:
+    of = report(interfaces=(HERE, SIX), unanswered=(unanswered("443/tcp", SIX),))
+    assert findings(of, "required * 443/tcp") == [
+        "missing 192.0.2.7:443/tcp (required * 443/tcp)",
+        "unverified [2001:db8::7]:443/tcp: unanswered (required * 443/tcp)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
@@ -67,6 +75,15 @@ def test_unanswered_ports_do_not_matter_where_the_policy_allows_all_of_them(
 def test_a_single_required_port_is_told_once(required: str) -> None:
     of = report(unanswered=(unanswered("443/tcp"),))
     assert findings(of, required) == [f"unverified 192.0.2.7:443/tcp: unanswered ({required})"]
+
+
+def test_why_ports_could_not_be_asked_is_told() -> None:
+    reason = "no source port to be had"
+    of = report(unanswered=(unanswered("400-499/tcp")._replace(reason=reason),))
+    assert findings(of, "required * 443/tcp") == [
+        f"unverified 192.0.2.7:400-499/tcp: unanswered: {reason}",
+        f"unverified 192.0.2.7:443/tcp: unanswered: {reason} (required * 443/tcp)",
+    ]
 
 
 def test_stretches_that_did_not_answer_on_several_interfaces_are_one_finding() -> None:

@@ -84,10 +84,12 @@ def test_attributes() -> None:
     assert netlink.attributes(data) == {1: b"abc", 7: b"", 9: b"wxyz"}
 
 
-@given(st.dictionaries(st.integers(0, 65535), st.binary(max_size=20)))
+@given(st.dictionaries(st.integers(0, 0x3FFF), st.binary(max_size=20)))
 def test_attributes_survive_the_round_trip(found: dict[int, bytes]) -> None:
     data = b"".join(netlink.attribute(kind, value) for kind, value in found.items())
     assert netlink.attributes(data) == found
+    flagged = b"".join(netlink.attribute(0xC000 | kind, value) for kind, value in found.items())
+    assert netlink.attributes(flagged) == found
 
 
 @pytest.mark.parametrize("length", [0, 3, 9, 65535])
@@ -256,8 +258,9 @@ def test_a_question_may_be_refused(ends: Ends) -> None:
 def test_an_empty_answer_is_an_error(ends: Ends) -> None:
     connection, kernel = ends
     kernel.send(b"\0" * 8)
-    with pytest.raises(OSError, match="empty answer"):
+    with pytest.raises(OSError, match="empty answer") as caught:
         netlink.ask(connection, 26, b"")
+    assert caught.value.errno == errno.EBADMSG
 
 
 def test_only_the_first_message_is_the_answer(ends: Ends) -> None:
@@ -283,8 +286,10 @@ def test_only_the_kernel_can_answer() -> None:
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK) as stranger,
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK) as other,
     ):
+        port, _ = connection.getsockname()
+        assert port, "without one there is no way to it"
         with pytest.raises(ConnectionRefusedError):
-            stranger.sendto(message(DONE), connection.getsockname())
+            stranger.sendto(message(DONE), (port, 0))
         with pytest.raises(BlockingIOError):
             connection.recv(100, socket.MSG_DONTWAIT)
         # So is it only because of the connection.

@@ -16,14 +16,17 @@ from check_portcheck.rpc.oncrpc import (
     LONGEST_VERIFIER,
     MOST_ENTRIES,
     MOST_FRAGMENTS,
-    MalformedReplyError,
     Mapping,
+    Question,
     RecordReader,
     Refusal,
     dump_call,
     dump_reply,
+    port_call,
+    port_reply,
     record,
 )
+from check_portcheck.rpc.xdr import MalformedReplyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,6 +174,7 @@ def test_a_verifier_is_passed_over() -> None:
         (b"tcp", b"0.0.0.0"),
         (b"tcp", b"0.0.0.0.8"),
         (b"tcp", b"0.0.0.0.256.1"),
+        (b"tcp", b"0.0.0.0.8.256"),
         (b"tcp", b"0.0.0.0.08.1"),
         (b"tcp", b"0.0.0.0.-8.1"),
         (b"tcp", b"0.0.0.0.0.0"),
@@ -305,6 +309,14 @@ def test_an_endless_list_is_refused_without_being_stored(version: int, entry: by
 def test_a_list_may_be_as_long_as_the_limit() -> None:
     mapping = Mapping(100003, 3, TCP, bytes(4), 2049)
     assert dump_reply(2, XID, encode(2, [mapping] * MOST_ENTRIES)) == (mapping,) * MOST_ENTRIES
+    with pytest.raises(MalformedReplyError, match=f"more than {MOST_ENTRIES} entries"):
+        dump_reply(2, XID, encode(2, [mapping] * (MOST_ENTRIES + 1)))
+
+
+def test_the_bounds_of_what_a_local_user_can_make_us_read() -> None:
+    assert (LARGEST_RECORD, MOST_FRAGMENTS, MOST_ENTRIES) == (1024 * 1024, 1024, 10_000)
+    # libtirpc's RPC_MAXDATASIZE; RFC 5531, 8.2.
+    assert (LONGEST_STRING, LONGEST_VERIFIER) == (9000, 400)
 
 
 def read(stream: bytes, *cuts: int) -> list[bytes | None]:
@@ -387,3 +399,52 @@ def test_arbitrary_streams_give_a_record_or_the_error_of_the_decoder(
         if message is not None:
             assert len(message) <= len(stream) - 4
             return
+
+
+# One port
+
+
+def test_the_question_for_a_port_names_program_version_and_transport() -> None:
+    head = "00000000 00000002 000186a0 {:08x} 00000003 00000000 00000000 00000000 00000000"
+    words = "000186a3 00000003"
+    xid = f"{XID:08x}"
+    two = port_call(2, XID, Question(100003, 3, Protocol.UDP))
+    assert two == bytes.fromhex(f"{xid} {head.format(2)} {words} 00000011 00000000")
+    four = port_call(4, XID, Question(100003, 3, Protocol.TCP))
+    netid = "00000003 74637000"
+    assert four == bytes.fromhex(f"{xid} {head.format(4)} {words} {netid} 00000000 00000000")
+
+
+@pytest.mark.parametrize(
+    ("version", "results", "port"),
+    [
+        (2, struct.pack(">I", 2049), 2049),
+        (2, struct.pack(">I", 0), 0),
+        (4, string(b"127.0.0.1.8.1"), 2049),
+        (4, string(b"::1.8.1"), 2049),
+        (4, string(b""), 0),
+        (4, string(b"8.1"), 0),
+        (4, string(b"x.8.256"), 0),
+    ],
+)
+def test_the_answer_is_a_port(version: int, results: bytes, port: int) -> None:
+    assert port_reply(version, XID, SUCCESS + results) == port
+
+
+def test_what_is_no_port_is_malformed() -> None:
+    with pytest.raises(MalformedReplyError, match="port 65536"):
+        port_reply(2, XID, SUCCESS + struct.pack(">I", 65536))
+    with pytest.raises(MalformedReplyError, match="bytes after the end"):
+        port_reply(2, XID, SUCCESS + struct.pack(">II", 1, 1))
+    with pytest.raises(MalformedReplyError, match="reply to another call"):
+        port_reply(2, XID + 1, SUCCESS + struct.pack(">I", 1))
+    assert port_reply(2, XID, DENIED + TRUE + TRUE) is Refusal.AUTH_ERROR
+
+
+@given(st.sampled_from([2, 4]), st.binary(max_size=64))
+def test_any_bytes_are_a_port_a_refusal_or_malformed(version: int, results: bytes) -> None:
+    try:
+        answer = port_reply(version, XID, SUCCESS + results)
+    except MalformedReplyError:
+        answer = 0
+    assert 0 <= answer <= 65535 if isinstance(answer, int) else answer

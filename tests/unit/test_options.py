@@ -9,7 +9,7 @@ import pytest
 
 from check_portcheck import cli
 from check_portcheck.config.options import OPTIONS, Option
-from check_portcheck.config.parser import parse
+from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import Settings
 from check_portcheck.names import names
 from check_portcheck.policy.rules import Kind
@@ -44,6 +44,11 @@ def test_readme_says_of_all_that_may_be_repeated_that_it_may() -> None:
     lines = [line for line in README.splitlines() if line.startswith("| `-")]
     found = {re.findall("--[a-z-]+", line)[0] for line in lines if "repeatable" in line}
     assert found == {option.name for option in OPTIONS if option.repeatable} | {"--config"}
+
+
+def test_readmes_example_of_a_file_is_accepted() -> None:
+    example = README.partition("```ini\n")[2].partition("```")[0]
+    assert len(parse([ConfigFile("README", example)], [], names("", "")).rules) > 10
 
 
 def test_help_says_of_all_that_may_be_repeated_that_it_may() -> None:

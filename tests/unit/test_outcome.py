@@ -30,16 +30,27 @@ def test_counts_are_kept_per_chosen_name() -> None:
     assert list(counts) == ["127.0.0.1", "192.0.2.7", "eth0", "eth7"]
 
 
-def test_a_name_counts_a_service_once_per_interface() -> None:
+def test_a_name_counts_a_service_once_on_however_many_interfaces() -> None:
     of = report(
         service("80/tcp", BOTH, OTHER),
-        service("81/tcp", BOTH, OTHER),
+        service("81/tcp", BOTH),
+        service("81/tcp", OTHER),
         service("22/tcp", OTHER),
         interfaces=(BOTH, OTHER),
     )
     assert outcome(of, "optional * 22/tcp", "required * 25/tcp").counts() == {
         "192.0.2.7": Counts(open=2, unexpected=2, missing=1, unverified=0),
-        "eth0": Counts(open=5, unexpected=4, missing=2, unverified=0),
+        "eth0": Counts(open=3, unexpected=2, missing=1, unverified=0),
+    }
+
+
+def test_what_is_required_of_what_is_not_here_counts_under_the_first_name() -> None:
+    of = report(interfaces=(LOOPBACK, BOTH))
+    counts = outcome(of, "required 192.0.2.99 25/tcp").counts()
+    assert {name: count.unverified for name, count in counts.items()} == {
+        "127.0.0.1": 1,
+        "192.0.2.7": 0,
+        "eth0": 0,
     }
 
 

@@ -67,7 +67,7 @@ def test_every_holder_is_named_the_first_to_start_in_front(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Machine(monkeypatch, holders({7: {30, 20, 10, 40}}))
-    in_order = (process(40, None), process(20, 2.0), process(30, 2.0), process(10, 3.0))
+    in_order = (process(40, None), process(20, 0.5), process(30, 0.5), process(10, 3.0))
     machine.processes = {each.pid: each for each in in_order}
     found = owners.find([udp()], NEVER, no_table)
     assert found == {udp(): Owner("root", in_order)}

@@ -87,5 +87,13 @@ def test_after_the_deadline_nothing_is_read(pipes: list[Pipe]) -> None:
     assert [pipe.read for pipe in pipes] == [b"", b""]
 
 
+def test_what_comes_from_another_descriptor_stops_it(pipes: list[Pipe]) -> None:
+    one, other = pipes
+    one.write(b"one")
+    stopped = collect({other.output: other.read}, Deadline.after(60), [one.output])
+    assert (stopped, bytes(other.read)) == ({other.output}, b"")
+    os.close(other.inlet)
+
+
 def test_no_pipes_are_no_wait() -> None:
     assert collected([]) == set()

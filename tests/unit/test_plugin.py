@@ -15,6 +15,7 @@ from check_portcheck.model import Failure, Interface, ScanError, Severity, State
 from check_portcheck.policy.verdict import FindingKind, Severities
 from check_portcheck.report.form import Assessment
 from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from check_portcheck.report.parts import everything
 from unit.samples import LOOPBACK, outcome, report, service, unanswered
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ def test_the_resource_has_its_outcome_once_it_was_probed() -> None:
     told = some()
     resource = plugin.Portcheck(lambda: told)
     assert resource.outcome is None
-    assert plugin.assess(resource, told.task.settings.severities) == Assessment(
+    assessment = plugin.assess(resource, told.task.settings.severities)
+    assert assessment.part == everything(told)
+    assert assessment._replace(part=None) == Assessment(
         State.CRITICAL,
         Narrative(told).headline(),
         (

@@ -24,6 +24,13 @@ LINK_LOCAL = Interface("fe80::7%eth0", "eth0", 2, "eth0")
         ("eth0", [HERE, ALIAS, SIX, LINK_LOCAL]),
         ("eth0:1", [ALIAS]),
         ("lo", [LOOPBACK]),
+        ("eth*", [HERE, ALIAS, SIX, LINK_LOCAL]),
+        ("*th0", [HERE, ALIAS, SIX, LINK_LOCAL]),
+        ("eth0:*", [ALIAS]),
+        ("et*1", [ALIAS]),
+        ("eth0*0", []),
+        ("192*", []),
+        ("*l*", [LOOPBACK]),
         ("fe80::7%eth0", [LINK_LOCAL]),
         ("fe80::7", []),
         ("192.0.2.0/24", [HERE, ALIAS]),
@@ -127,6 +134,7 @@ def test_rules_of_one_kind_keep_their_order() -> None:
 
 def test_whether_any_rule_needs_the_portmapper() -> None:
     assert policy("optional * nfs/udp").names_rpc
+    assert policy("optional * nfs/udp", "required * nfs/tcp").rpc_programs == (100003,)
     assert not policy("optional * 111/udp", "skip * 2049/tcp").names_rpc
 
 

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import Settings
-from check_portcheck.model import Interface, Unseen
+from check_portcheck.model import (
+    Endpoint,
+    Evidence,
+    Interface,
+    Method,
+    OpenService,
+    Owner,
+    Process,
+    Protocol,
+    Socket,
+    Unseen,
+)
 from check_portcheck.policy.judgement import judge
 from check_portcheck.policy.rules import Policy
 from check_portcheck.report.policyfile import policy_file
@@ -18,6 +29,8 @@ from unit.samples import (
     Seen,
     outcome,
     owned,
+    port,
+    process,
     registration,
     report,
     rule,
@@ -39,69 +52,115 @@ def printed(*seen: Seen, interfaces: tuple[Interface, ...], rules: str = "") -> 
     return printed_for(report(*seen, interfaces=interfaces), rules)
 
 
-def printed_for(of: Report, rules: str = "") -> list[str]:
-    """What is printed below the settings of a report; the report is as that policy wants it."""
+def printed_for(of: Report, rules: str = "", verbosity: int = 0) -> list[str]:
+    """What is printed of a report, which is as that policy wants it."""
     texts = rules.splitlines()
-    settings = Settings(rules=tuple(rule(text) for text in texts), print_policy=True)
+    settings = Settings(
+        rules=tuple(rule(text) for text in texts), print_policy=True, verbosity=verbosity
+    )
     text, code = policy_file(outcome(of, *texts, settings=settings))
     assert code == 0
     again = parse([ConfigFile("printed", text)], [], NAMES)
     assert judge(of, Policy(again.rules)).findings == ()
-    lines = text.splitlines()
-    return lines[lines.index("# --verbose 0") + 1 :]
+    section, *lines = text.splitlines()
+    assert section == "[PortCheck]"
+    return lines
 
 
-def required(*where: Interface, of: tuple[Interface, ...]) -> list[str]:
-    """The interfaces of what is printed for one port that is open on some of them."""
-    lines = printed(*(service("22/tcp", each) for each in where), interfaces=of)
-    start, end = "PortCheckRequired = ", ":22/tcp"
-    assert all(line.startswith(start) and line.endswith(end) for line in lines)
-    return [line.removeprefix(start).removesuffix(end) for line in lines]
+def bound(
+    text: str, *sockets: Socket | str, of: tuple[Interface, ...], owner: Owner | None = None
+) -> Seen:
+    """A port with sockets that are bound so, and the interfaces on which they answer."""
+    where = port(text)
+    rows = tuple(
+        each
+        if isinstance(each, Socket)
+        else Socket(where.protocol, each, where.number, v6only=False, device=0, cookie=id(of) + n)
+        for n, each in enumerate(sockets)
+    )
+    service = OpenService(where, of, Evidence.TABLE, rows)
+    return Seen(service, tuple(owner for _ in rows) if owner else None, (), None)
+
+
+ONLY_SIX = Socket(Protocol.TCP, "::", 22, v6only=True, device=0, cookie=-1)
+TO_DEVICE = Socket(Protocol.TCP, "0.0.0.0", 22, v6only=False, device=2, cookie=-2)
+PLACE = Interface("224.0.0.251", "", 0, "224.0.0.251", chosen=("eth0",), scanned=False)
 
 
 @pytest.mark.parametrize(
-    ("where", "of", "patterns"),
+    ("sockets", "of", "scanned", "lines"),
     [
-        ((A,), (A,), ["*"]),
-        ((A, B), (A, B), ["*"]),
-        ((A, B, C), (A, B, C), ["*"]),
-        ((A,), (A, B), ["192.0.2.7"]),
-        ((B,), (A, B, C), ["192.0.2.8"]),
-        ((A, B), (A, B, C), ["eth0"]),
-        ((C,), (A, B, C), ["[2001:db8::9]"]),
-        ((A, C), (A, B, C), ["192.0.2.7", "[2001:db8::9]"]),
-        # eth1 was not chosen as such: its addresses may be others next time.
-        ((C, D), (A, C, D), ["[2001:db8::9]", "[2001:db8::10]"]),
-        ((A, B, C), (A, B, C, D), ["eth0", "[2001:db8::9]"]),
-        ((E,), (A, E), ["[fe80::1%eth1]"]),
+        (["::"], (A, B, C, D), (A, B, C, D), ["Required *"]),
+        (["::"], (A, B), (A, B), ["Required *"]),
+        (["::"], (A,), (A,), ["Required *"]),
+        (["0.0.0.0"], (A, B), (A, B, C, D), ["Required 0.0.0.0/0"]),
+        (["0.0.0.0"], (A,), (A,), ["Required 0.0.0.0/0"]),
+        ([ONLY_SIX], (C, D), (A, B, C, D), ["Required ::/0"]),
+        (["0.0.0.0", ONLY_SIX], (A, B, C, D), (A, B, C, D), ["Required *"]),
+        (["192.0.2.7"], (A,), (A,), ["Required 192.0.2.7"]),
+        (["2001:db8::9"], (C,), (A, B, C), ["Required [2001:db8::9]"]),
+        # A skipped address is left out, so the wildcard's word would say too much.
+        (["0.0.0.0"], (A,), (A, B), ["Required 192.0.2.7"]),
+        (["fe80::1"], (E,), (A, E), ["Required eth1"]),
+        (["fe80::1"], (E,), (A, D, E), ["Optional eth1"]),
+        (["fe80::1", "2001:db8::10"], (D, E), (A, D, E), ["Required eth1"]),
+        (
+            ["fe80::1", "2001:db8::9"],
+            (C, E),
+            (C, D, E),
+            ["Optional eth1", "Required [2001:db8::9]"],
+        ),
+        ([TO_DEVICE], (A, B), (A, B, C), ["Required eth0"]),
+        (["224.0.0.251"], (PLACE,), (A,), ["Optional 224.0.0.251"]),
     ],
 )
-def test_few_patterns_name_the_interfaces(
-    where: tuple[Interface, ...], of: tuple[Interface, ...], patterns: list[str]
+def test_where_is_what_the_sockets_are_bound_to(
+    sockets: list[Socket | str],
+    of: tuple[Interface, ...],
+    scanned: tuple[Interface, ...],
+    lines: list[str],
 ) -> None:
-    assert required(*where, of=of) == patterns
+    expected = [
+        f"PortCheck{kind} = {where}:22/tcp" for kind, where in (line.split() for line in lines)
+    ]
+    assert sorted(printed(bound("22/tcp", *sockets, of=of), interfaces=scanned)) == sorted(expected)
 
 
-def test_an_address_that_was_also_chosen_by_its_device_belongs_to_it() -> None:
-    twice = Interface("192.0.2.7", "eth0", 2, "eth0", chosen=("192.0.2.7", "eth0"))
-    assert required(twice, B, of=(twice, B, C)) == ["eth0"]
+AVAHI = owned("avahi-daemon", user="avahi")
 
 
-def test_ports_for_clients_are_optional_and_others_required() -> None:
-    lines = printed(
-        *(service(f"{n}/{p}", A) for p in ("tcp", "udp") for n in (22, 32767, 32768, 60999, 61000)),
-        interfaces=(A,),
-    )
-    assert lines == [
-        f"PortCheck{kind} = *:{number}/{protocol}"
-        for protocol in ("tcp", "udp")
-        for number, kind in (
-            (22, "Required"),
-            (32767, "Required"),
-            (32768, "Optional"),
-            (60999, "Optional"),
-            (61000, "Required"),
-        )
+def test_ports_that_a_daemon_gets_anew_are_a_range_of_its_user() -> None:
+    of = (A, C)
+    seen = [bound(f"{n}/udp", "::", of=of, owner=AVAHI) for n in (5353, 32768, 45678, 60999, 61000)]
+    told = report(*seen, interfaces=of)
+    assert printed_for(told) == [
+        "# avahi-daemon, user avahi, unit avahi-daemon.service",
+        "PortCheckRequired = *:5353/udp",
+        "PortCheckOptional = *:ephemeral/udp@user:avahi",
+        "PortCheckRequired = *:61000/udp",
+    ]
+    again = parse([ConfigFile("p", policy_file(outcome(told))[0])], [], NAMES)
+    restarted = owned("avahi-daemon", user="avahi")
+    others = [5353, 40001, 61000]
+    later = [bound(f"{n}/udp", "::", of=of, owner=restarted) for n in others]
+    assert judge(report(*later, interfaces=of), Policy(again.rules)).findings == ()
+    stranger = bound("40002/udp", "::", of=of, owner=owned("nc", user="games"))
+    (found,) = judge(report(*later, stranger, interfaces=of), Policy(again.rules)).findings
+    assert str(found.item) == "40002/udp"
+
+
+def test_a_reserved_port_of_an_rpc_daemon_is_new_at_each_start() -> None:
+    statd = Owner("statd", (process("rpc.statd", 500, "statd"),))
+    other = Owner("root", (process("cupsd", 600, "root"),))
+    named = service("40000/tcp", A, rpc=("mountd",), owners=(statd,))
+    seen = [bound("765/udp", "127.0.0.1", of=(A,), owner=statd)]
+    seen += [bound("631/tcp", "0.0.0.0", of=(A,), owner=other)]
+    assert printed(named, *seen, interfaces=(A,)) == [
+        "# cupsd, user root, unit cupsd.service",
+        "PortCheckRequired = 0.0.0.0/0:631/tcp",
+        "# rpc.statd, user statd, unit rpc.statd.service",
+        "PortCheckOptional = 192.0.2.7:512-1023/udp@user:statd",
+        "PortCheckRequired = 192.0.2.7:mountd/tcp",
     ]
 
 
@@ -113,24 +172,66 @@ def test_programs_go_by_name_and_are_named_once() -> None:
         interfaces=(A, C),
     )
     assert lines == [
-        "PortCheckRequired = eth0:nfs/tcp",
-        "PortCheckRequired = eth0:mountd/tcp",
-        "PortCheckRequired = eth0:portmapper/udp",
+        "PortCheckRequired = 192.0.2.7:portmapper/udp",
+        "PortCheckRequired = 192.0.2.7:mountd/tcp",
+        "PortCheckRequired = 192.0.2.7:nfs/tcp",
     ]
 
 
-def test_the_owners_are_a_comment_above() -> None:
+def test_a_daemon_has_one_comment_above_its_ports() -> None:
+    evil = owned("evil\nPortCheckActive = no")
     lines = printed(
+        service("443/tcp", A, owners=(owned("nginx"),)),
         service("22/tcp", A, owners=(owned("sshd"),)),
-        service("22/tcp", C, owners=(owned("sshd"), owned("evil\nPortCheckActive = no"))),
+        service("80/tcp", A, owners=(owned("nginx"),)),
         service("23/tcp", A, owners=(owned(user="alice", unseen=Unseen.NOT_ROOT),)),
+        service("24/tcp", A, owners=(evil,)),
+        service("25/tcp", A, owners=(Owner("root", kernel=True),)),
+        service("26/tcp", A, no_socket=True),
+        service("27/tcp", A, no_socket=True, forwarded=Endpoint("172.17.0.2", 80)),
         interfaces=(A, C),
     )
     assert lines == [
-        "# sshd[4711] user root, evil?PortCheckActive = no[4711] user root",
-        "PortCheckRequired = *:22/tcp",
+        "# sshd, user root, unit sshd.service",
+        "PortCheckRequired = 192.0.2.7:22/tcp",
         "# user alice",
-        "PortCheckRequired = eth0:23/tcp",
+        "PortCheckRequired = 192.0.2.7:23/tcp",
+        "# evil?PortCheckActive = no, user root, unit evil?PortCheckActive = no.service",
+        "PortCheckRequired = 192.0.2.7:24/tcp",
+        "# kernel",
+        "PortCheckRequired = 192.0.2.7:25/tcp",
+        "# no socket",
+        "PortCheckRequired = 0.0.0.0/0:26/tcp",
+        "# forwarded to 172.17.0.2:80",
+        "PortCheckRequired = 0.0.0.0/0:27/tcp",
+        "# nginx, user root, unit nginx.service",
+        "PortCheckRequired = 192.0.2.7:80/tcp",
+        "PortCheckRequired = 192.0.2.7:443/tcp",
+    ]
+
+
+def test_verbose_lines_have_the_strongest_owner() -> None:
+    init = Process(1, "systemd", "/sbin/init", (), "root", 1.0, "init.scope")
+    container = process("redis")._replace(unit="container:0123")
+    of = report(
+        service("22/tcp", A, owners=(owned("sshd"),)),
+        service("80/tcp", A, owners=(Owner("root", (init, process("nginx"))),)),
+        service("81/tcp", A, owners=(Owner("www-data", (container,)),)),
+        service("82/tcp", A, owners=(owned("a"), owned("b"))),
+        service("83/tcp", A, owners=(Owner("root", kernel=True),)),
+        service("84/tcp", A, no_socket=True),
+        service("40000/udp", A, owners=(AVAHI,)),
+        interfaces=(A, C),
+    )
+    lines = [line for line in printed_for(of, verbosity=1) if not line.startswith("#")]
+    assert [line.split(" = ")[1] for line in lines] == [
+        "192.0.2.7:22/tcp@unit:sshd.service",
+        "192.0.2.7:80/tcp@unit:nginx.service",
+        "192.0.2.7:81/tcp@user:www-data",
+        "192.0.2.7:82/tcp@user:root",
+        "192.0.2.7:83/tcp@kernel",
+        "0.0.0.0/0:84/tcp",
+        "192.0.2.7:ephemeral/udp@unit:avahi-daemon.service",
     ]
 
 
@@ -140,8 +241,18 @@ def test_what_is_ignored_is_left_out_and_ignored_and_skipped_again() -> None:
     assert printed(*open_now, interfaces=(A,), rules=rules) == [
         "PortCheckIgnore = *:6000-6063/tcp",
         "PortCheckSkip = *:3306/tcp",
-        "PortCheckRequired = *:80/tcp",
+        "PortCheckRequired = 192.0.2.7:80/tcp",
     ]
+
+
+def test_only_what_was_chosen_is_printed() -> None:
+    settings = Settings(method=Method.TABLE, udp=False, timeout=60.0, print_policy=True)
+    text, _ = policy_file(outcome(report(), settings=settings))
+    assert {line for line in text.splitlines() if "Timeout" not in line} == {
+        "[PortCheck]",
+        "PortCheckUDP = no",
+        "PortCheckMethod = table",
+    }
 
 
 def test_nothing_open_is_an_empty_policy() -> None:
@@ -155,8 +266,8 @@ def test_a_program_that_is_registered_on_one_interface_only_is_a_port_on_others(
         registered=(registration("2049/tcp", "nfs", A),),
     )
     assert printed_for(of) == [
-        "PortCheckRequired = eth0:nfs/tcp",
-        "PortCheckRequired = [2001:db8::9]:2049/tcp",
+        "PortCheckRequired = 0.0.0.0/0:nfs/tcp",
+        "PortCheckRequired = ::/0:2049/tcp",
     ]
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.kernel import processes
+from check_portcheck.kernel import cgroups, processes
 from check_portcheck.model import Unseen
 
 
@@ -46,6 +47,53 @@ def test_details_of_this_process() -> None:
     assert found.started <= time.time()
 
 
+def test_what_a_process_can_make_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil.Process, "name", lambda _: "n" * 300)
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: ["c" * 300] * 10)
+    found = processes.details(os.getpid())
+    assert found
+    assert found.name == "n" * 255
+    assert found.command == ("c" * 250,) * 3 + ("c" * 247,)
+
+
+def test_a_process_without_its_first_thread_has_no_command_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil.Process, "status", lambda _: psutil.STATUS_ZOMBIE)
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: pytest.fail("read"))
+    found = processes.details(os.getpid())
+    assert found
+    assert found.command == ()
+
+
+def test_the_unit_is_that_of_the_control_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "unit", lambda text: f"unit of {text}")
+    found = processes.details(os.getpid())
+    assert found
+    assert found.unit == f"unit of {Path('/proc/self/cgroup').read_text()}"
+
+
+def test_only_processes_of_the_initial_namespace_are_all_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert processes._INITIAL_PID_NAMESPACE == 0xEFFFFFFC  # linux/proc_ns.h
+    own = Path("/proc/self/ns/pid").stat().st_ino
+    monkeypatch.setattr(processes, "_INITIAL_PID_NAMESPACE", own)
+    assert processes.are_all_visible() is True
+    monkeypatch.setattr(processes, "_INITIAL_PID_NAMESPACE", own + 1)
+    assert processes.are_all_visible() is False
+
+
+def test_a_kernel_that_knows_no_namespaces_shows_no_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Path) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "stat", fail)
+    assert processes.are_all_visible() is False
+
+
 def test_a_process_that_has_ended_has_no_details() -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
@@ -73,3 +121,28 @@ def test_a_user_without_a_name_has_a_number() -> None:
     assert processes.user(0) == "root"
     assert processes.user(4_000_000_000) == "4000000000"
     assert processes.user(None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("root", "root"),
+        ("0", "root"),
+        ("no such user", None),
+        ("4294967294", "4294967294"),
+        ("4294967295", None),
+        ("9" * 5000, None),
+        ("\u0664", None),
+        ("\udcff", None),
+    ],
+)
+def test_a_user_goes_by_name_or_number(text: str, name: str | None) -> None:
+    assert processes.user_named(text) == name
+
+
+def test_running_processes_go_by_the_names_that_the_kernel_keeps() -> None:
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        try:
+            assert {"sleep", Path("/proc/self/comm").read_text().strip()} <= processes.running()
+        finally:
+            process.kill()

@@ -61,6 +61,8 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers: dict[tuple[Protocol, Address], Callable[[int], Answer]] = {}
         """What each answers to a call by some version; the others refuse the connection."""
+        self.ports: dict[tuple[int, int, Protocol], int] = {}
+        """By program, version and protocol, as it tells them one by one."""
         self.asked: list[tuple[Protocol, Address, int]] = []
         monkeypatch.setattr(rpcbind, "_over_tcp", self._exchange(TCP))
         monkeypatch.setattr(rpcbind, "_over_udp", self._exchange(UDP))
@@ -68,8 +70,10 @@ class World:
     def _exchange(self, protocol: Protocol) -> Callable[[Address, bytes, Deadline], bytes]:
         def exchange(address: Address, call: bytes, deadline: Deadline) -> bytes:
             assert deadline.left() <= 2
-            xid, _, _, _, version, *_ = struct.unpack(">10I", call)
+            xid, _, _, _, version, procedure, *_ = struct.unpack(">10I", call[:40])
             self.asked.append((protocol, address, version))
+            if procedure == 3:
+                return struct.pack(">6I", xid, 1, 0, 0, 0, 0) + self.port(version, call[40:])
             refuse: Callable[[int], Answer] = lambda _: ConnectionRefusedError()  # noqa: E731
             answer = self.answers.get((protocol, address), refuse)(version)
             if isinstance(answer, Exception):
@@ -77,6 +81,14 @@ class World:
             return struct.pack(">IIIII", xid, 1, 0, 0, 0) + answer
 
         return exchange
+
+    def port(self, version: int, question: bytes) -> bytes:
+        """The port of one version of a program over one transport."""
+        program, number_, *_ = struct.unpack(">II", question[:8])
+        protocol = question[8:] if version == 2 else question[12:15]
+        udp = protocol in (number(17) + number(0), b"udp")
+        port = self.ports.get((program, number_, UDP if udp else TCP), 0)
+        return number(port) if version == 2 else string(f"::.{port >> 8}.{port & 255}")
 
     def let(self, answer: Answer, *asked: tuple[Protocol, Address]) -> None:
         """The same answer by every version, there."""
@@ -255,3 +267,56 @@ def test_no_time_is_no_answer_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket.socket, "connect", connect)
     past = Deadline(at=0.0, clock=lambda: 1.0)
     assert failure(deadline=past) == "portmapper on 192.0.2.7 did not answer within 0 s"
+
+
+# A list that comes to no end
+
+NAMED = {(100003, 3, TCP): 2049, (100003, 4, TCP): 2050, (100005, 1, UDP): 20048}
+ENDLESS = number(0) + number(1)
+
+
+@pytest.mark.parametrize(
+    ("interface", "at", "ways"),
+    [
+        (FOUR, FOUR_AT, {(TCP, 2)}),
+        (SIX, SIX_AT, {(TCP, 4), (UDP, 4)}),
+    ],
+)
+@pytest.mark.parametrize("answer", [ENDLESS, TimeoutError(), ConnectionResetError(), number(7)])
+def test_programs_are_asked_for_one_by_one(
+    world: World,
+    interface: Interface,
+    at: Address,
+    ways: set[tuple[Protocol, int]],
+    answer: Answer,
+) -> None:
+    world.let(answer, (TCP, at))
+    world.ports = dict(NAMED)
+    found = rpcbind.registrations(interface, NOW, programs=(100003, 100005))
+    assert found == Registrations(
+        {Port(TCP, 2049): (100003,), Port(TCP, 2050): (100003,), Port(UDP, 20048): (100005,)}
+    )
+    assert {(protocol, version) for protocol, _, version in world.asked[1:]} == ways
+    assert {address for _, address, _ in world.asked} == {at}
+
+
+def test_without_programs_nothing_is_asked_one_by_one(world: World) -> None:
+    world.let(ENDLESS, (TCP, FOUR_AT))
+    assert failure() == "portmapper on 192.0.2.7 sent garbage: cut short"
+    assert len(world.asked) == 1
+
+
+def test_an_absent_portmapper_is_not_asked_one_by_one(world: World) -> None:
+    found = rpcbind.registrations(LO, NOW, programs=(100003,))
+    assert found.unreachable == "portmapper on 127.0.0.1 refused the connection"
+    assert {version for _, _, version in world.asked} == {4}
+    assert len(world.asked) == 4
+
+
+def test_programs_that_cannot_be_asked_for_either_are_told_with_the_first_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.let(ENDLESS, (TCP, FOUR_AT))
+    monkeypatch.setattr(world, "port", lambda *_: b"")
+    found = rpcbind.registrations(FOUR, NOW, programs=(100003,))
+    assert found.unreachable == "portmapper on 192.0.2.7 sent garbage: cut short"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 
 import pytest
 
@@ -35,14 +36,34 @@ def six(text: str) -> bytes:
 @pytest.mark.parametrize(
     ("payload", "link"),
     [
-        (link_bytes(1, b"lo", 0x10049), Link(1, "lo", up=True, loopback=True)),
-        (link_bytes(2, b"eth0", 0x1003), Link(2, "eth0", up=True, loopback=False)),
-        (link_bytes(3, b"eth1", 0x1002), Link(3, "eth1", up=False, loopback=False)),
-        (link_bytes(4, b"br\xff", 0), Link(4, "br\udcff", up=False, loopback=False)),
+        (link_bytes(1, b"lo", 0x10049), Link(1, "lo", up=True, loopback=True, kind="")),
+        (link_bytes(2, b"eth0", 0x1003), Link(2, "eth0", up=True, loopback=False, kind="")),
+        (link_bytes(3, b"eth1", 0x1002), Link(3, "eth1", up=False, loopback=False, kind="")),
+        (link_bytes(4, b"br\xff", 0), Link(4, "br\udcff", up=False, loopback=False, kind="")),
+        (
+            link_bytes(5, b"ethX", ~0x9 & 0xFFFFFFFF),
+            Link(5, "ethX", up=False, loopback=False, kind=""),
+        ),
     ],
 )
 def test_a_device(payload: bytes, link: Link) -> None:
     assert rtnetlink.link(payload) == link
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "named"),
+    [
+        (b"veth", b"", "veth"),
+        (b"tun", netlink.attribute(3, b"\2"), "tap"),
+        (b"tun", netlink.attribute(3, b"\1"), "tun"),
+        (b"tun", b"", "tun"),
+        (b"bridge", netlink.attribute(3, b"\2"), "bridge"),
+    ],
+)
+def test_the_kind_of_a_device(kind: bytes, data: bytes, named: str) -> None:
+    info = netlink.attribute(1, kind + b"\0") + netlink.attribute(2, data)
+    payload = link_bytes(2, b"x", 0) + netlink.attribute(18, info)
+    assert rtnetlink.link(payload).kind == named
 
 
 @pytest.mark.parametrize(
@@ -113,6 +134,9 @@ def test_addresses_of_other_families_are_passed_over() -> None:
         (FAILED, False),
         (0x100 | TENTATIVE, False),
         (0x100, True),
+        (0xFFFFFFFF & ~(TENTATIVE | OPTIMISTIC | FAILED), True),
+        (0xFFFFFFFF & ~(OPTIMISTIC | FAILED), False),
+        (0xFFFFFFFF & ~FAILED, True),
     ],
 )
 def test_an_address_that_is_not_known_to_be_unique_is_not_usable(
@@ -129,10 +153,12 @@ def test_an_address_that_is_not_known_to_be_unique_is_not_usable(
 
 
 @pytest.mark.parametrize("kind", range(12))
-def test_only_a_local_route_is_local(kind: int) -> None:
-    # struct rtmsg of linux/rtnetlink.h: RTN_LOCAL is 2.
-    assert rtnetlink.is_local(struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 255, 2, 254, kind, 0)) is (
-        kind == 2
+def test_only_a_local_route_has_a_device_of_its_own(kind: int) -> None:
+    # struct rtmsg of linux/rtnetlink.h: RTN_LOCAL is 2; RTA_OIF is 4.
+    head = struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 255, 2, 254, kind, 0)
+    route = head + netlink.attribute(1, four("192.0.2.7")) + netlink.attribute(4, b"\1\0\0\0")
+    assert rtnetlink.local_device(route) == (
+        int.from_bytes(b"\1\0\0\0", sys.byteorder) if kind == 2 else None
     )
 
 
@@ -141,8 +167,14 @@ def test_only_a_local_route_is_local(kind: int) -> None:
     [(socket.AF_INET, four("192.0.2.7"), 32), (socket.AF_INET6, six("2001:db8::7"), 128)],
 )
 def test_a_question_for_a_route(family: int, packed: bytes, bits: int) -> None:
-    head = struct.pack("=BBBBBBBBI", family, bits, 0, 0, 0, 0, 0, 0, 0)
+    head = struct.pack("=BBBBBBBBI", family, bits, 0, 0, 0, 0, 0, 0, 0x2000)
     assert rtnetlink.route_request(family, packed) == head + netlink.attribute(1, packed)
+
+
+def test_the_numbers_of_messages_are_the_kernels_own() -> None:
+    # linux/rtnetlink.h: RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE.
+    numbers = (rtnetlink.RTM_GETLINK, rtnetlink.RTM_GETADDR, rtnetlink.RTM_GETROUTE)
+    assert numbers == (18, 22, 26)
 
 
 def test_requests_for_dumps_are_empty_heads() -> None:

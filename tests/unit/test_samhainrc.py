@@ -71,7 +71,7 @@ UDP_OFF = "portcheckudp", "no"
             id="end-marks-in-comments",
         ),
         pytest.param(
-            "[PortCheck]\n[Misc]\n@x\n@y\n@end\n@fi\n[EOF]\n[PortCheck]\njunk",
+            "[PortCheck]\n[Misc]\n@x\n@y\n@end\n@fi\n[EOF]\n[PortChecks]\njunk",
             [],
             id="end-mark-after-nested-blocks",
         ),
@@ -86,6 +86,7 @@ def test_lines_of_the_section_are_found(text: str, found: list[Line]) -> None:
     assert read(text) == found
 
 
+FORMLESS = "is not of the form KEY = VALUE"
 CONDITIONAL = "conditional blocks cannot stand in [PortCheck]"
 
 
@@ -95,7 +96,39 @@ CONDITIONAL = "conditional blocks cannot stand in [PortCheck]"
         pytest.param("", [Line(1, error="no [PortCheck] section")], id="empty-file"),
         pytest.param("[Misc]\n", [Line(1, error="no [PortCheck] section")], id="no-section"),
         pytest.param(
-            "[EOF]\n[PortCheck]", [Line(1, error="no [PortCheck] section")], id="too-late"
+            "[Misc]\n[EOF]\n# added\n [PORTCHECK]\r\nPortCheckUDP=no\n[PortCheck]",
+            [
+                Line(4, error="[PORTCHECK] stands after [EOF] on line 2: move it above"),
+                Line(6, error="[PortCheck] stands after [EOF] on line 2: move it above"),
+            ],
+            id="after-the-end",
+        ),
+        pytest.param(
+            "[PortCheck]\nPortCheckUDP=no\n-----BEGIN PGP SIGNATURE-----\n\n"
+            "-----END PGP SIGNATURE-----\n[PortCheck]\njunk",
+            [
+                Line(2, *UDP_OFF),
+                Line(
+                    6,
+                    error="[PortCheck] stands after -----BEGIN PGP SIGNATURE----- on line 3: "
+                    "move it above",
+                ),
+            ],
+            id="another-section-after-a-signature",
+        ),
+        pytest.param(
+            "[PortCheck]\nPortCheckUDP: no\nportcheckskip 1/tcp, 2/tcp\nPortCheckUDP\nskip:1/tcp",
+            [
+                Line(2, error=f"'PortCheckUDP: no' {FORMLESS}: write PortCheckUDP = no"),
+                Line(
+                    3,
+                    error=f"'portcheckskip 1/tcp, 2/tcp' {FORMLESS}: "
+                    "write PortCheckSkip = 1/tcp, 2/tcp",
+                ),
+                Line(4, error=f"'PortCheckUDP' {FORMLESS}"),
+                Line(5, error=f"'skip:1/tcp' {FORMLESS}: write PortCheckSkip = 1/tcp"),
+            ],
+            id="other-signs-than-equals",
         ),
         pytest.param(
             "# x\nPortCheckUDP=no\nPortCheckSkip=1/tcp",

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import psutil
 import pytest
@@ -239,6 +240,69 @@ def test_no_two_services_of_a_port_have_the_same_sockets(
 # What is read
 
 
+class Kernel:
+    """Answers lookups over netlink."""
+
+    def __init__(self, *, listening: set[int]) -> None:
+        self.sent: list[list[int]] = []
+        """The ports of each batch."""
+        self.options: list[tuple[int, ...]] = []
+        self._listening = listening
+        self._answers: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(option)
+
+    def send(self, requests: bytes) -> None:
+        ports = [sequence for _, _, sequence, _ in netlink.messages(requests)]
+        self.sent.append(ports)
+        for port in ports:
+            row = port in self._listening
+            content = bytes(72) if row else struct.pack("=i", -errno.ENOENT)
+            kind = 20 if row else 2
+            self._answers.append(netlink.HEADER.pack(16 + len(content), kind, 0, port, 0) + content)
+
+    def recv(self, size: int) -> bytes:
+        answer = self._answers.pop(0)
+        assert len(answer) <= size
+        return answer
+
+
+def test_lookups_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(listening={2, 128, 129, 300})
+    monkeypatch.setattr(netlink, "connect", {4: kernel}.__getitem__)  # NETLINK_SOCK_DIAG
+    ports = range(1, 301)
+    assert sockettable.lookup(FOUR, TCP, ports) == [2, 128, 129, 300]
+    assert kernel.sent == [[*ports[:128]], [*ports[128:256]], [*ports[256:]]]
+    assert kernel.options == [(270, 10, 1)]  # SOL_NETLINK, NETLINK_CAP_ACK
+
+
+def test_the_table_has_both_protocols_and_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dump(_: Kernel, kind: int, body: bytes) -> list[bytes]:
+        assert kind == 20  # SOCK_DIAG_BY_FAMILY
+        family, protocol, _, _, states = struct.unpack_from("=BBBBI", body)
+        asked.append((family, protocol, states))
+        return [struct.pack("=BBBBHH16s48x", family, 0, 0, 0, len(asked), 0, b"")]
+
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(netlink, "connect", {4: Kernel(listening=set())}.__getitem__)
+    monkeypatch.setattr(netlink, "dump", dump)
+    rows = sockettable.read()
+    assert asked == [(2, 6, 1 << 10), (10, 6, 1 << 10), (2, 17, 1 << 7), (10, 17, 1 << 7)]
+    assert [(row.protocol, row.address) for row in rows] == [
+        (TCP, "0.0.0.0"),
+        (TCP, "::"),
+        (UDP, "0.0.0.0"),
+        (UDP, "::"),
+    ]
+
+
 def connection(
     kind: int, local: tuple[str, int] | tuple[()], remote: tuple[str, int] | tuple[()], status: str
 ) -> SimpleNamespace:
@@ -306,5 +370,6 @@ def test_the_ports_of_clients(
     file = tmp_path / "ip_local_port_range"
     if text is not None:
         file.write_text(text)
+    assert sockettable._LOCAL_PORT_RANGE == "/proc/sys/net/ipv4/ip_local_port_range"
     monkeypatch.setattr(sockettable, "_LOCAL_PORT_RANGE", str(file))
     assert sockettable.ephemeral_ports() == ports

@@ -1,29 +1,28 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.model import Owner, Process, Unseen
+from check_portcheck.model import Endpoint, Owner, Process, Unseen
 from check_portcheck.policy.verdict import Finding, FindingKind, Judged
+from check_portcheck.report.entries import Subject, entries
 from check_portcheck.report.wording import (
     Wording,
     clean,
-    folded,
     number_of,
     owner_text,
+    ports_text,
     reason_lines,
     rule_text,
     short,
 )
 from unit.samples import (
-    ALIAS,
     HERE,
-    LOOPBACK,
     NAMES,
-    SIX,
     Seen,
     item,
     owned,
@@ -32,6 +31,9 @@ from unit.samples import (
     rule,
     service,
 )
+
+if TYPE_CHECKING:
+    from check_portcheck.model import Report
 
 WORDING = Wording(report(), NAMES)
 """The words where nothing is known but names."""
@@ -121,6 +123,12 @@ def test_an_interpreter_is_named_with_its_script() -> None:
     assert owner_text(Owner("www-data", (process,))) == (" python3[4711] /srv/app.py user www-data")
 
 
+def told(of: Report, *subjects: Subject, most: int = 4) -> list[str]:
+    """What is told of some subjects in the words of a report."""
+    words = Wording(of, NAMES)
+    return [words.entry(each, most) for each in entries(of, subjects)]
+
+
 @pytest.mark.parametrize(
     ("found", "text"),
     [
@@ -134,16 +142,22 @@ def test_an_interpreter_is_named_with_its_script() -> None:
             "9/udp a[4711] user root, b[4711] user root",
         ),
         (service("9/tcp", no_socket=True), "9/tcp no socket"),
-        (service("9/tcp", no_socket=True, forwarded=True), "9/tcp forwarded"),
+        (
+            service("9/tcp", no_socket=True, forwarded=Endpoint("172.17.0.2", 80)),
+            "9/tcp forwarded to 172.17.0.2:80",
+        ),
         (service("2049/tcp", rpc=("nfs",), owners=(Owner(kernel=True),)), "2049/tcp (nfs) kernel"),
     ],
 )
 def test_a_service(found: Seen, text: str) -> None:
-    assert wording(found).service(found.service) == text
+    of = report(found)
+    judged = Judged(found.service, rule("optional * 1/tcp"))
+    assert told(of, Subject.allowed(judged)) == [f"192.0.2.7:{text}, optional by optional * 1/tcp"]
 
 
 SSH = service("22/tcp")
 REQUIRED = rule("required * 22/tcp")
+ABSENT = rule("required fe80::1%x|y 22/tcp")
 
 
 @pytest.mark.parametrize(
@@ -151,38 +165,42 @@ REQUIRED = rule("required * 22/tcp")
     [
         (
             Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), SSH.service),
-            "22/tcp (maybe_ssh)",
+            "192.0.2.7:22/tcp (maybe_ssh)",
         ),
         (
             Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), SSH.service, None, "a|b"),
-            "22/tcp (maybe_ssh): a?b",
+            "192.0.2.7:22/tcp (maybe_ssh): a?b",
         ),
         (
             Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), None, None, "x" * 200),
-            f"22/tcp (maybe_ssh): {'x' * 200}",
+            f"192.0.2.7:22/tcp (maybe_ssh): {'x' * 200}",
         ),
         (
             Finding(FindingKind.UNEXPECTED, (HERE,), item("22/tcp"), None, None, "x" * 201),
-            f"22/tcp (maybe_ssh): {'x' * 197}...",
+            f"192.0.2.7:22/tcp (maybe_ssh): {'x' * 197}...",
         ),
         (
             Finding(FindingKind.MISSING, (HERE,), item("22/tcp"), None, REQUIRED),
-            "22/tcp (maybe_ssh), required by required * 22/tcp",
+            "192.0.2.7:22/tcp (maybe_ssh), required by required * 22/tcp",
         ),
         (
             Finding(
                 FindingKind.MISSING, (HERE,), item("nfs/tcp"), None, REQUIRED, "not registered"
             ),
-            "nfs/tcp: not registered, required by required * 22/tcp",
+            "192.0.2.7:nfs/tcp: not registered, required by required * 22/tcp",
         ),
         (
             Finding(FindingKind.UNVERIFIED, (HERE,), item("1-9/tcp"), None, None, "unanswered"),
-            "1-9/tcp: unanswered",
+            "192.0.2.7:1-9/tcp: unanswered",
+        ),
+        (
+            Finding(FindingKind.UNVERIFIED, (), item("22/tcp"), None, ABSENT, "is absent"),
+            "[fe80::1%x?y]:22/tcp (maybe_ssh): is absent, required by required fe80::1%x?y 22/tcp",
         ),
     ],
 )
 def test_a_finding(finding: Finding, text: str) -> None:
-    assert WORDING.finding(finding) == text
+    assert told(report(), Subject.found(finding)) == [text]
 
 
 @pytest.mark.parametrize(
@@ -195,32 +213,37 @@ def test_a_finding(finding: Finding, text: str) -> None:
 )
 def test_a_service_that_a_rule_allows(text: str, kind: str) -> None:
     judged = Judged(SSH.service, rule(text))
-    assert WORDING.judged(judged) == f"22/tcp (maybe_ssh), {kind} by {text}"
+    assert told(report(), Subject.allowed(judged)) == [
+        f"192.0.2.7:22/tcp (maybe_ssh), {kind} by {text}"
+    ]
 
 
-def test_entries_that_differ_in_the_interface_are_one() -> None:
-    entries = [
-        ([HERE], "80/tcp"),
-        ([HERE], "22/tcp"),
-        ([LOOPBACK, SIX], "80/tcp"),
-        ([ALIAS], "80/tcp"),
-    ]
-    assert folded(entries, 4) == [
-        "{192.0.2.7,127.0.0.1,[2001:db8::7],192.0.2.8}:80/tcp",
-        "192.0.2.7:22/tcp",
-    ]
-    assert folded(entries, 2)[0] == "{192.0.2.7,127.0.0.1,2 more}:80/tcp"
-    assert folded([], 2) == []
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        (["22/tcp"], "22/tcp"),
+        (["53/udp", "53/tcp"], "53/tcp,53/udp"),
+        (["81/tcp", "80/tcp", "443/tcp"], "80-81,443/tcp"),
+        (["9/tcp", "7/tcp", "5/tcp", "3/tcp"], "3,5,7,9/tcp"),
+        (["9/tcp", "7/tcp", "5/tcp", "3/tcp", "20-29/tcp", "1/udp"], "3,5,7,9,10 more/tcp,1/udp"),
+        (["1-9/tcp", "5-20/tcp", "21/tcp"], "1-21/tcp"),
+        (["nfs/tcp", "22/tcp"], "nfs/tcp,22/tcp"),
+    ],
+)
+def test_ports_that_follow_each_other_are_one_stretch(items: list[str], text: str) -> None:
+    assert ports_text(map(item, items), 4) == text
+
+
+def test_a_program_whose_file_is_gone_is_marked() -> None:
+    command = ("python3", "/srv/app.py")
+    gone = Process(4711, "python3", "/usr/bin/python3", command, "www-data", deleted=True)
+    assert owner_text(Owner("www-data", (gone,))) == (
+        " python3[4711] (deleted) /srv/app.py user www-data"
+    )
 
 
 def test_a_port_is_not_named_for_another_protocol() -> None:
     assert WORDING.port_name(port("8080/udp")) is None
-
-
-def test_the_only_interface_has_no_braces_and_a_single_one_more_is_counted() -> None:
-    assert folded([([HERE, LOOPBACK], "80/tcp")], 1) == ["{192.0.2.7,1 more}:80/tcp"]
-    assert folded([([HERE, LOOPBACK], "80/tcp")], 2) == ["{192.0.2.7,127.0.0.1}:80/tcp"]
-    assert folded([(["eth0|\n"], "80/tcp")], 2) == ["eth0??:80/tcp"]
 
 
 def test_a_rule_with_its_source() -> None:

@@ -1,0 +1,123 @@
+"""What is asked beyond the ports: owners, RPC programs, and where a forwarded port leads. Pure.
+
+What was asked lies beside the services of a report, so asking more makes none of them anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from check_portcheck.config.settings import Format
+from check_portcheck.model import PORTMAPPER_PORT, Interface, Protocol, Registrations
+from check_portcheck.policy.judgement import owner_matters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from check_portcheck.model import OpenService, Report
+    from check_portcheck.outcome import Task
+    from check_portcheck.policy.verdict import Verdict
+    from check_portcheck.questions import Machine
+
+_RPC_SHARE, _RPC_TIME = 0.3, 3.0
+"""For the portmappers of all interfaces: part of the time that is left, and seconds at most."""
+
+_FORWARDS_SHARE = 0.3
+"""Part of the time that is left in the end to ask where ports without a socket lead."""
+
+_LOOPBACK = tuple(Interface(address, "lo", 1, "lo") for address in ("127.0.0.1", "::1"))
+
+
+class Inquiry:
+    """The questions of one run; each takes a report and gives one that knows more."""
+
+    def __init__(self, task: Task, machine: Machine) -> None:
+        self._task = task
+        self._machine = machine
+        self._policy = task.policy
+
+    def with_decisive_owners(self, report: Report) -> Report:
+        """The report with the owners on which the verdict depends."""
+        if not self._policy.names_owners:
+            return report
+        needed = (
+            service for service in report.services if owner_matters(report, self._policy, service)
+        )
+        return self.with_owners(report, needed)
+
+    def with_owners(self, report: Report, services: Iterable[OpenService]) -> Report:
+        """The report with the owners of some services."""
+        asked = {
+            socket
+            for service in services
+            for socket in service.sockets
+            if socket not in report.owners
+        }
+        if not asked:
+            return report
+        found = self._machine.owners(asked, self._task.deadline)
+        return report._replace(owners={**report.owners, **found})
+
+    def with_registrations(self, report: Report, interfaces: Iterable[Interface]) -> Report:
+        """The report with what the portmappers of some interfaces say now."""
+        seconds = min(_RPC_TIME, self._task.deadline.left() * _RPC_SHARE)
+        deadline = self._task.deadline.within(seconds)
+        loopback = not any(map(self._skips_portmapper, _LOOPBACK))
+        registrations = dict(report.registrations)
+        for interface in interfaces:
+            if self._skips_portmapper(interface):
+                reason = "the portmapper's port is skipped"
+                registrations[interface] = Registrations(unreachable=reason)
+            else:
+                registrations[interface] = self._machine.registrations(
+                    interface, deadline, loopback=loopback, programs=self._policy.rpc_programs
+                )
+        return report._replace(registrations=registrations)
+
+    def _skips_portmapper(self, interface: Interface) -> bool:
+        """Whether the portmapper must not be asked there; over UDP it is asked where TCP fails."""
+        return any(
+            PORTMAPPER_PORT in skip
+            for protocol in Protocol
+            for skip in self._policy.skips(interface, protocol)
+        )
+
+    def explained(self, report: Report, verdict: Verdict) -> Report:
+        """The report with RPC names, owners and forwards of all that will be shown."""
+        shown = self._shown(verdict)
+        if shown and not self._policy.names_rpc:
+            report = self._with_rpc_names(report)
+        unexplained = [
+            (interface, service.port)
+            for service in shown
+            if service.no_socket
+            for interface in service.interfaces
+        ]
+        if unexplained:
+            deadline = self._task.deadline.part(_FORWARDS_SHARE)
+            report = report._replace(forwarded=self._machine.forwarded(unexplained, deadline))
+        return self.with_owners(report, shown)
+
+    def _shown(self, verdict: Verdict) -> list[OpenService]:
+        """The services of which the text will tell."""
+        settings = self._task.settings
+        if settings.verbosity or settings.print_policy or settings.format is Format.JSON:
+            return [judged.service for judged in verdict.judged]
+        return [finding.service for finding in verdict.findings if finding.service]
+
+    def _with_rpc_names(self, report: Report) -> Report:
+        """The report with registrations that only name services: none where nobody answers."""
+        with_portmapper = [
+            interface
+            for service in report.services
+            if service.port.number == PORTMAPPER_PORT
+            for interface in service.interfaces
+            if interface.scanned
+        ]
+        asked = self.with_registrations(report, dict.fromkeys(with_portmapper))
+        answers = {
+            interface: known
+            for interface, known in asked.registrations.items()
+            if known.unreachable is None
+        }
+        return report._replace(registrations=answers)
