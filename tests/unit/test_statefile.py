@@ -151,6 +151,23 @@ def test_a_file_that_never_was_one_is_somebody_elses(path: Path, content: str | 
     assert not caught.value.ours
 
 
+def test_times_are_those_that_a_calendar_can_take(path: Path) -> None:
+    for latest, known in ((0, True), (2**40 - 1, True), (2**40, False)):
+        content = json.dumps(VALUES | {"since": {"x": {"missing 1/tcp": latest}}})
+        if known:
+            found = statefile.read(written(path, content))
+            assert found
+            assert found.since == {"x": {"missing 1/tcp": latest}}
+        else:
+            assert complaint(written(path, content)) == "is damaged"
+
+
+def test_no_more_is_read_than_a_state_may_take(path: Path) -> None:
+    content, most = json.dumps(VALUES), 4 * 1024 * 1024
+    assert statefile.read(written(path, content + " " * (most - len(content)) + "x")) == MEMORY
+    assert complaint(written(path, content + " " * (most - len(content) - 1) + "x")) == "is damaged"
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(
