@@ -35,10 +35,13 @@ class TokenError(Exception):
     """A token that means nothing here; the text quotes it and says why, but not where it stands."""
 
     def __init__(self, problem: str, advice: str = "") -> None:
-        """*advice* is what to write in its place, empty where that is not known."""
-        super().__init__(f"{problem}: write {advice}" if advice else problem)
+        """*advice* is what to write in its place, empty where that is not known.
+
+        What cannot be printed is no advice: nobody could write it.
+        """
         self.problem = problem
-        self.advice = advice
+        self.advice = advice if advice.isprintable() else ""
+        super().__init__(f"{problem}: write {self.advice}" if self.advice else problem)
 
     def advised(self, advice: str) -> TokenError:
         """The same with better advice, if there is any."""

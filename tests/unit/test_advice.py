@@ -384,6 +384,12 @@ def test_a_line_without_an_equals_sign_is_written_anew(line: str, advised: str) 
     assert read(lines=advised)
 
 
+@pytest.mark.parametrize("value", ["\0", "\udc80", "no\x1b[2J"])
+def test_what_cannot_be_printed_is_no_advice(value: str) -> None:
+    line = f"PortCheckUDP: {value}"
+    assert errors(lines=line) == [f"F:2: {line!r} is not of the form KEY = VALUE"]
+
+
 @pytest.mark.parametrize("comment", ["# ssh", "; ssh", "// ssh", "#ssh", "//ssh"])
 def test_a_comment_behind_a_value_is_named_as_one(comment: str) -> None:
     problem = f"F:2: PortCheckOptional: {comment!r} is no comment: that needs a line of its own"
