@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from check_portcheck.policy.rules import InterfacePattern, OwnerPattern
 
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
-_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
-_PROGRAM = re.compile(r"RPC_([0-9]+)")
+_RANGE = r"([0-9]+)(?:-([0-9]+))?"
+_PROGRAM = r"RPC_([0-9]+)"
 _LONGEST_REWRITTEN = 200
 """Characters of an entry that a message writes anew as a whole."""
 
@@ -188,7 +188,7 @@ def _ports(what: str, protocol: Protocol) -> PortRange | None:
     """``22``, ``6000-6063`` or ``*``; None for anything else."""
     if what == "*":
         return PortRange(protocol, Span(0, HIGHEST_PORT))
-    match = _RANGE.fullmatch(what)
+    match = re.fullmatch(_RANGE, what)
     if not match:
         return None
     first = whole(match[1], HIGHEST_PORT)
@@ -200,7 +200,7 @@ def _ports(what: str, protocol: Protocol) -> PortRange | None:
 
 def _program(what: str, protocol: Protocol, names: Names) -> RpcProgram:
     """``RPC_100075`` or the name of an RPC program."""
-    numbered = _PROGRAM.fullmatch(what)
+    numbered = re.fullmatch(_PROGRAM, what)
     program = whole(numbered[1], HIGHEST_PROGRAM) if numbered else names.programs.get(what)
     if numbered and not program:
         raise TokenError(f"{quoted(what)}: RPC program numbers begin at 1")

@@ -18,9 +18,9 @@ _EXCEPT = "!"
 _LENGTH = 15  # IFNAMSIZ of linux/if.h without the final NUL
 _CHARACTER = r"[^][?+*/:@%!|;\"'`\s]"
 """What devices are named with; the kernel takes more, which would be marks of ours or mistakes."""
-_DEVICE = re.compile(rf"{_CHARACTER}+(:{_CHARACTER}+)?")  # a colon begins the label of an alias
-_PATTERN = re.compile(rf"({_CHARACTER}|\*)+(:({_CHARACTER}|\*)+)?")
-_VLAN = re.compile(r"[^.]*[^.0-9][^.]*(\.[0-9*]+){1,2}(:.+)?")  # eth0.100, but no host.example
+_DEVICE = rf"{_CHARACTER}+(:{_CHARACTER}+)?"  # a colon begins the label of an alias
+_PATTERN = rf"({_CHARACTER}|\*)+(:({_CHARACTER}|\*)+)?"
+_VLAN = r"[^.]*[^.0-9][^.]*(\.[0-9*]+){1,2}(:.+)?"  # eth0.100, but no host.example
 _RESERVED = (".", "..", "all", "default")  # the last two: sysctl_dev_name_is_allowed
 _EVERY = ("*", "all", "any")
 """What means every address elsewhere."""
@@ -159,14 +159,14 @@ def _is_named(name: str) -> bool:
     """Whether it is meant for a device or a pattern: no host, no number and no word of ours."""
     if name in _WORDS or is_digits(name.replace(":", "").replace("*", "")):
         return False
-    if "." in name and not _VLAN.fullmatch(name):  # a host, or a mistyped address
+    if "." in name and not re.fullmatch(_VLAN, name):  # a host, or a mistyped address
         return False
     return _is_device(name) or _is_pattern(name)
 
 
 def _is_device(name: str) -> bool:
     """Whether it can be a device or a label (dev_valid_name in net/core/dev.c), and no pattern."""
-    return name not in _RESERVED and _fits(name) and bool(_DEVICE.fullmatch(name))
+    return name not in _RESERVED and _fits(name) and bool(re.fullmatch(_DEVICE, name))
 
 
 def _is_pattern(name: str) -> bool:
@@ -174,7 +174,7 @@ def _is_pattern(name: str) -> bool:
     literal = name.replace("*", "")
     if literal == name or not literal or literal.startswith(":"):
         return False
-    return _fits(literal) and bool(_PATTERN.fullmatch(name))
+    return _fits(literal) and bool(re.fullmatch(_PATTERN, name))
 
 
 def _fits(name: str) -> bool:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from check_portcheck.policy.rules import Rule
 
-_NAME = re.compile(r"[^:/|\"'`]+")
-_KIND = re.compile(r"(user|unit):(.+)", re.DOTALL)
-_WORDED = re.compile(r"([a-z]+)[:=/](.+)", re.IGNORECASE)
+_NAME = r"[^:/|\"'`]+"
+_KIND = r"(?s)(user|unit):(.+)"
+_WORDED = r"(?i)([a-z]+)[:=/](.+)"
 _PREFIXES = {
     **dict.fromkeys(("user", "username", "uid", "owner"), "user:"),
     **dict.fromkeys(("unit", "service", "systemd"), "unit:"),
@@ -27,7 +27,7 @@ _NO_HOLDERS = (".slice", ".target", ".timer", ".path", ".device", ".automount")
 """Units without processes of their own (systemd.unit(5))."""
 _COMM = 15
 """Bytes of a process's name that the kernel keeps (TASK_COMM_LEN of linux/sched.h, with a NUL)."""
-_PID = re.compile(r"[0-9]+/(.+)|(.+)\[[0-9]+\]")
+_PID = r"[0-9]+/(.+)|(.+)\[[0-9]+\]"
 """``4711/sshd`` of netstat, ``sshd[4711]`` of logs."""
 
 
@@ -35,13 +35,13 @@ def owner(text: str) -> OwnerPattern:
     """``sshd``, ``/usr/sbin/sshd``, ``user:postgres`` or ``unit:nginx.service``."""
     if text.startswith("/"):
         return OwnerPattern(OwnerKind.EXECUTABLE, text)
-    if match := _KIND.fullmatch(text):
+    if match := re.fullmatch(_KIND, text):
         return _user_or_unit(OwnerKind(match[1]), match[2])
     if "|" in text:
         raise TokenError(f"{quoted(f'@{text}')}: each of several owners has an item of its own")
     if text.endswith(UNIT_SUFFIXES):
         raise TokenError(f"{quoted(f'@{text}')} is a unit, no name of a process")
-    if not _NAME.fullmatch(text) or _PID.fullmatch(text):
+    if not re.fullmatch(_NAME, text) or re.fullmatch(_PID, text):
         known = "@NAME, @/EXECUTABLE, @user:NAME or @unit:NAME.service"
         raise TokenError(f"{quoted(f'@{text}')}: the owner is not of the form {known}")
     return OwnerPattern(OwnerKind.NAME, text)
@@ -106,8 +106,8 @@ def meant(text: str) -> Iterator[str]:
 
 def _prefixed(text: str) -> str:
     """An owner without its pid, and with our word for the kind that it begins with."""
-    if match := _PID.fullmatch(text):
+    if match := re.fullmatch(_PID, text):
         return match[1] or match[2]
-    match = _WORDED.fullmatch(text)
+    match = re.fullmatch(_WORDED, text)
     prefix = _PREFIXES.get(match[1].lower()) if match else None
     return text if match is None or prefix is None else prefix + match[2]

@@ -29,7 +29,7 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 _BY_KEY = {option.key.lower(): option for option in OPTIONS if option.key}
 _KEYS = {lower: option.key for lower, option in _BY_KEY.items()}
 _STATE_OF_ROOT = "PortCheckState counts only in a file of root's; --state names it as well"
-_COMMENT = re.compile(r"(?:^|[\s,])((?:#|;|//).*)", re.DOTALL)
+_COMMENT = r"(?s)(?:^|[\s,])((?:#|;|//).*)"
 
 
 class ConfigFile(NamedTuple):
@@ -111,7 +111,7 @@ class _Reader:
         if not text.replace("\t", "").isprintable():
             strange = next(each for each in text.replace("\t", "") if not each.isprintable())
             return [f"the character {strange!r} cannot stand here"]
-        comment = _COMMENT.search(text)
+        comment = re.search(_COMMENT, text)
         if comment is None:
             return self._take_value(option, text, source)
         before = text[: comment.start()]

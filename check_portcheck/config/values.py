@@ -28,7 +28,7 @@ _LEVELS: dict[str, Severity | None] = {
 }
 _DAY = 86400
 _LONGEST_WAIT = 10**9 - 1  # with six decimals still exact as a float
-_SECONDS = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")
+_SECONDS = r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?"
 
 
 class TokenError(Exception):
@@ -72,7 +72,7 @@ def whole(text: str, highest: int) -> int:
 
 def seconds(text: str) -> float:
     """A number of seconds, to the microsecond."""
-    if not _SECONDS.fullmatch(text):
+    if not re.fullmatch(_SECONDS, text):
         raise TokenError(f"{quoted(text)} is no number of seconds")
     return float(text)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SYSTEMD = ("", "name=systemd")
 """The hierarchy of version 2, and systemd's own of version 1."""
 UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
-_CONTAINER = re.compile(r"(?:^|[-:])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$")
+_CONTAINER = r"(?:^|[-:])([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$"
 """``docker-ID.scope``, ``libpod-ID.scope``, ``cri-containerd-ID.scope``, ``/docker/ID``."""
 
 
@@ -44,7 +44,7 @@ def _tells(group: str) -> bool:
 
 def _topmost(groups: list[str]) -> str | None:
     for depth, group in enumerate(groups):
-        if found := _CONTAINER.search(group):
+        if found := re.search(_CONTAINER, group):
             return f"container:{found[1]}"
         if depth == 0 and group.endswith(UNIT_SUFFIXES):
             return group.removeprefix("_")  # systemd's escape for a name that is taken

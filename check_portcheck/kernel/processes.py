@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from check_portcheck.kernel import cgroups
@@ -66,7 +65,7 @@ def refused() -> Unseen:
 def are_all_visible() -> bool:
     """Whether the processes that we are shown are all there are, not those of a container."""
     try:
-        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+        return os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PID_NAMESPACE
     except FileNotFoundError:  # a kernel without pid namespaces, or another namespace's /proc
         return False
 
@@ -97,9 +96,9 @@ def user_named(text: str) -> str | None:
 def running() -> frozenset[str]:
     """The names of the processes that we are shown, as the kernel cuts them."""
     names = set()
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        with contextlib.suppress(OSError):  # it has ended
-            names.add(os.fsdecode(comm.read_bytes().rstrip(b"\n")))
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as comm:  # it has ended
+            names.add(os.fsdecode(comm.read().rstrip(b"\n")))
     return frozenset(names)
 
 
@@ -124,7 +123,7 @@ def _executable(pid: int) -> tuple[str | None, bool]:
     psutil takes the command line's where that fails.
     """
     try:
-        path = str(Path(f"/proc/{pid}/exe").readlink())
+        path = os.readlink(f"/proc/{pid}/exe")
     except OSError:  # ended; not ours; longer than the kernel can write (ENAMETOOLONG)
         return None, False
     # The file may have been replaced, by an upgrade for instance (proc(5)).
@@ -135,6 +134,7 @@ def _executable(pid: int) -> tuple[str | None, bool]:
 def _unit(pid: int) -> str | None:
     """The systemd unit or container of a process."""
     try:
-        return cgroups.unit(os.fsdecode(Path(f"/proc/{pid}/cgroup").read_bytes()))
+        with open(f"/proc/{pid}/cgroup", "rb") as groups:
+            return cgroups.unit(os.fsdecode(groups.read()))
     except OSError:  # ended; no cgroups; longer than the kernel can write (ENAMETOOLONG)
         return None

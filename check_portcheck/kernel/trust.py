@@ -147,7 +147,7 @@ def _reach(path: str, demand: _Demand, links: int = _MOST_LINKS) -> int:
 def _absolute(path: str, directory: str | None = None) -> str:
     """The path from the root directory on; ``..`` stays, since a link may stand before it."""
     if not path.startswith("/"):
-        path = f"{directory or os.getcwd()}/{path}"  # noqa: PTH109
+        path = f"{directory or os.getcwd()}/{path}"
     return "/" + path.strip("/")
 
 

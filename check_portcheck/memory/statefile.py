@@ -20,7 +20,7 @@ _BEGINNING = b'{"version": '
 _LARGEST = 4 * 1024 * 1024
 _LATEST = 2**40
 """Seconds since the epoch that a calendar can still take."""
-_PORT = re.compile(r"\d{1,5}/(tcp|udp)")
+_PORT = r"\d{1,5}/(tcp|udp)"
 
 
 class StateFileError(Exception):
@@ -142,7 +142,7 @@ def _is_opened(opened: dict[str, object]) -> bool:
 
 def _is_programs(ports: dict[str, object]) -> bool:
     return all(
-        _PORT.fullmatch(port)
+        re.fullmatch(_PORT, port)
         and isinstance(names, list)
         and all(isinstance(name, str) for name in names)
         for port, names in ports.items()

@@ -40,7 +40,7 @@ _INTERPRETERS = {
         "-jar -m --module", "-cp -classpath --class-path -p --module-path --add-modules", ""
     ),
 }
-_CLUSTER = re.compile("-[A-Za-z]{2,4}")
+_CLUSTER = "-[A-Za-z]{2,4}"
 """Options of one letter, written together."""
 
 
@@ -91,7 +91,7 @@ def _bare(program: str) -> str:
 def _deciding(argument: str, options: _Options) -> str:
     """The argument, or the last of a cluster of options, which may take the next: bash -euo."""
     known = argument in options.runs or argument in options.valued
-    return "-" + argument[-1] if not known and _CLUSTER.fullmatch(argument) else argument
+    return "-" + argument[-1] if not known and re.fullmatch(_CLUSTER, argument) else argument
 
 
 def _with_option(option: str, run: str) -> str | None:

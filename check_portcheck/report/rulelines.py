@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from check_portcheck.report.entries import Entry
     from check_portcheck.report.places import Places
 
-_NAME = re.compile(r"[\w.\\@:-]+")
+_NAME = r"[\w.\\@:-]+"
 """Names of users and units that can stand in a list; others hold blanks, commas or worse."""
 
 _STRETCHES = 16
@@ -38,7 +38,7 @@ def common_user(owners: Iterable[Owner]) -> str | None:
     """The user that opened all the sockets, as rules name it; None where there is no such."""
     users = {owner.user for owner in owners}
     user = users.pop() if len(users) == 1 else None
-    return user if user and _NAME.fullmatch(user) else None
+    return user if user and re.fullmatch(_NAME, user) else None
 
 
 def strongest(owners: Sequence[Owner]) -> str:
@@ -63,7 +63,7 @@ def _common_unit(owners: Sequence[Owner]) -> str | None:
         return None
     units = {process.unit for owner in owners for process in owner.processes if process.pid != 1}
     unit = units.pop() if len(units) == 1 else None
-    return unit if unit and unit.endswith(".service") and _NAME.fullmatch(unit) else None
+    return unit if unit and unit.endswith(".service") and re.fullmatch(_NAME, unit) else None
 
 
 def _items(entry: Entry, names: Names) -> Iterator[str]:

@@ -36,7 +36,10 @@ ALLOWED = {
 }
 """Libraries that only these modules may import."""
 
-LATE = {"psutil", "json", "ipaddress", "subprocess", "logging", "asyncio", "multiprocessing"}
+LATE = {
+    *("psutil", "json", "ipaddress", "pathlib", "subprocess", "logging", "asyncio"),
+    "multiprocessing",
+}
 """Libraries that take time to import: at its top a module makes every run pay for them."""
 
 PURE = {

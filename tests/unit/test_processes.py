@@ -87,10 +87,10 @@ def test_only_processes_of_the_initial_namespace_are_all_there_are(
 def test_a_kernel_that_knows_no_namespaces_shows_no_proof(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_: Path) -> None:
+    def fail(_: str) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(Path, "stat", fail)
+    monkeypatch.setattr(os, "stat", fail)
     assert processes.are_all_visible() is False
 
 
