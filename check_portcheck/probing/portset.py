@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 class PortSet:
     """Numbers of ports, held without one object per number; it never changes."""
 
-    __slots__ = ("_whole", "_without")
+    __slots__ = ("_members", "_whole", "_without")
 
     def __init__(self, whole: Sequence[int], without: frozenset[int] = frozenset()) -> None:
         self._whole = whole
         """A range, or the numbers in ascending order."""
+        self._members = whole if isinstance(whole, range) else frozenset(whole)
+        """The same, for the question whether a number is among them: they may be many."""
         self._without = without
         """Those of *whole* that do not belong."""
 
     def minus(self, numbers: Iterable[int]) -> PortSet:
         """The set without some more."""
-        left_out = (number for number in numbers if number in self._whole)
+        left_out = (number for number in numbers if number in self._members)
         return PortSet(self._whole, self._without.union(left_out))
 
     def cut(self, size: int) -> Iterator[PortSet]:
@@ -43,7 +45,7 @@ class PortSet:
             yield from spans(self.numbers())
             return
         first = self._whole.start
-        for number in sorted(number for number in self._without if number in self._whole):
+        for number in sorted(number for number in self._without if number in self._members):
             if number > first:
                 yield Span(first, number - 1)
             first = number + 1
@@ -51,10 +53,10 @@ class PortSet:
             yield Span(first, self._whole.stop - 1)
 
     def __contains__(self, number: int) -> bool:
-        return number not in self._without and number in self._whole
+        return number not in self._without and number in self._members
 
     def __len__(self) -> int:
-        return len(self._whole) - sum(number in self._whole for number in self._without)
+        return len(self._whole) - sum(number in self._members for number in self._without)
 
     def __repr__(self) -> str:
         return f"PortSet({self._whole!r}, {self._without!r})"
