@@ -98,7 +98,7 @@ def main() -> NoReturn:
     except _UsageError as wrong:
         guard.finish(*_unknown(f"{wrong}{_hint(arguments)} (see check_portcheck --help)", form))
     guard.in_child(
-        partial(_work, options, form, began), _timeout(options), lambda why: _unknown(why, form)
+        partial(_work, options, form, began), _timeout(options), partial(_unfinished, form)
     )
 
 
@@ -111,6 +111,16 @@ def _unknown(reason: str, form: Format) -> tuple[str, int]:
     from check_portcheck.report.forms import form_of
 
     return form_of(form).unknown(reason)
+
+
+def _unfinished(form: Format, reason: str, known: tuple[str, int] | None) -> tuple[str, int]:
+    """What was known, as text and exit code, when the run had to end for a reason."""
+    if known is None:
+        return _unknown(reason, form)
+    from check_portcheck.report.forms import form_of
+
+    text, code = known
+    return form_of(form).cut_short(text, reason), code
 
 
 def _hint(arguments: Sequence[str]) -> str:
@@ -165,7 +175,7 @@ def _work(
         settings = parse(files, others, names)
         parent.limit(settings.timeout)
         deadline = Deadline(began + settings.timeout * (1 - _MARGIN))
-        return answer(settings, names, deadline)
+        return answer(settings, names, deadline, parent)
     except (ConfigError, InterfaceError) as wrong:
         return _unknown(_summary([*_tellable(wrong.errors, private)]), form)
     except TrustError as distrusted:

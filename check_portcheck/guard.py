@@ -15,8 +15,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from check_portcheck import streams
 from check_portcheck.deadline import Deadline
-from check_portcheck.pipes import collect
+from check_portcheck.pipes import collect, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     """Text and exit code."""
 
 _UNKNOWN = 3
+_STEP, _KNOWN, _RESULT = b"s", b"k", b"r"
+"""Kinds of what the child tells."""
 _LONGEST_REASON = 150
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SECONDS_OF_OUTPUT = 10.0
 """For a text that needs no check. One of a check has the time that the check left."""
+_WORK_SHARE = 0.98
+"""Part of the time limit after which the work is ended: the rest is for printing what is known."""
 
 
 class Parent(NamedTuple):
@@ -36,6 +41,8 @@ class Parent(NamedTuple):
 
     step: Callable[[str], None]
     """Takes what is about to be done, such as ``reading FILE``; nothing when it is done."""
+    known: Callable[[str, int], None]
+    """Takes text and exit code to be printed where no result comes; the last ones count."""
     limit: Callable[[float], None]
     """Takes the seconds of the whole run, once, as soon as they are known better.
 
@@ -44,30 +51,33 @@ class Parent(NamedTuple):
 
 
 def in_child(
-    work: Callable[[Parent], Answer], seconds: float, unknown: Callable[[str], Answer]
+    work: Callable[[Parent], Answer],
+    seconds: float,
+    unfinished: Callable[[str, Answer | None], Answer],
 ) -> NoReturn:
     """Print the text that *work* gives and exit with its code, or say after *seconds* why not.
 
     *work* runs in a child process, whose standard error is read for the reason when it fails, and
-    whose last step is told when it is late. *unknown* makes text and exit code of such a reason.
+    whose last step is told when it is late. *unfinished* makes text and exit code of such a reason
+    and of what was known by then, None for nothing.
     """
     limit = _Limit(Deadline.after(0), seconds)
-    _open_standard_streams()
+    streams.open_all()
     signals = _signals()
     try:
         ending = _watched(work, limit, signals)
     except OSError as refused:
         reason = f"the check could not be started: {refused.strerror}"
-        _print(*unknown(reason), limit.deadline, signals)
-    answer = ending.answer()
+        streams.finish(*unfinished(reason, None), limit.deadline, signals)
+    answer = ending.answer(_RESULT) if ending.complete else None
     if answer is None:
-        answer = unknown(_reason(ending, _came(signals)))
-    _print(*answer, ending.limit.deadline, signals)
+        answer = unfinished(_reason(ending, _came(signals)), ending.answer(_KNOWN))
+    streams.finish(*answer, ending.limit.deadline, signals)
 
 
 def finish(text: str, code: int) -> NoReturn:
     """Write to standard output and exit; where nobody can read it, the state is unknown."""
-    _print(text, code, Deadline.after(_SECONDS_OF_OUTPUT), _signals())
+    streams.finish(text, code, Deadline.after(_SECONDS_OF_OUTPUT), _signals())
 
 
 class _Limit(NamedTuple):
@@ -81,12 +91,17 @@ class _Limit(NamedTuple):
         """When it must have ended."""
         return self.began.later(self.seconds)
 
+    @property
+    def of_work(self) -> Deadline:
+        """When the work must have ended."""
+        return self.began.later(self.seconds * _WORK_SHARE)
+
 
 class _Ending(NamedTuple):
     """How the child ended, or what it has written so far."""
 
     written: bytes
-    """Its steps, a line each, then a zero byte, the exit code as a byte, and the text."""
+    """Messages: steps, and texts that begin with the exit code as a byte."""
     complaint: bytes
     """What came on its standard error."""
     complete: bool
@@ -94,17 +109,16 @@ class _Ending(NamedTuple):
     limit: _Limit
     """By when it had to, as far as is known."""
 
-    def answer(self) -> Answer | None:
-        """Text and exit code, None where it gave none."""
-        _, _, result = self.written.partition(b"\0")
-        if not self.complete or not result or result[0] > _UNKNOWN:
+    def answer(self, kind: bytes) -> Answer | None:
+        """Text and exit code of the last message of a kind, None where there is none."""
+        told = messages(self.written).get(kind)
+        if not told or told[0] > _UNKNOWN:
             return None
-        return result[1:].decode(), result[0]
+        return told[1:].decode(), told[0]
 
     def step(self) -> str:
         """What it was about to do; empty where it did not say."""
-        steps, _, _ = self.written.partition(b"\0")
-        return steps.decode(errors="replace").split("\n")[-2] if b"\n" in steps else ""
+        return messages(self.written).get(_STEP, b"").decode(errors="replace")
 
 
 def _watched(work: Callable[[Parent], Answer], limit: _Limit, signals: int) -> _Ending:
@@ -127,10 +141,10 @@ def _watched(work: Callable[[Parent], Answer], limit: _Limit, signals: int) -> _
     outputs = {output: bytearray(), trouble: bytearray()}
     try:
         # Pipes are closed at the other end once the child, and all that it started, have ended.
-        unfinished = collect(outputs, limit.deadline, (signals, told))
+        unfinished = collect(outputs, limit.of_work, (signals, told))
         limit = _anew(limit, told)
         if unfinished:
-            unfinished = collect(outputs, limit.deadline, (signals,))
+            unfinished = collect(outputs, limit.of_work, (signals,))
     finally:
         _end(child)
     return _Ending(bytes(outputs[output]), bytes(outputs[trouble]), not unfinished, limit)
@@ -179,15 +193,16 @@ def _live(
             os.dup2(trouble, stream)
         os.close(trouble)
         parent = Parent(
-            step=lambda step: _tell(output, _line(step)),
+            step=lambda step: _tell(output, message(_STEP, _encoded(step.replace("\n", " ")))),
+            known=lambda text, code: _tell(output, message(_KNOWN, _answered(text, code))),
             limit=lambda seconds: _tell(told, f"{seconds:f}".encode()),
         )
         text, code = work(parent)
-        _tell(output, bytes([0, code]) + text.encode(errors="replace"))
+        _tell(output, message(_RESULT, _answered(text, code)))
     finally:
         if (failed := sys.exc_info()[1]) is not None:
             complaint = f"{type(failed).__name__}: {failed}".removesuffix(": ")
-            _tell(2, complaint.encode(errors="replace"))
+            _tell(2, _encoded(complaint))
         os._exit(0)
 
 
@@ -213,8 +228,12 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(_UNKNOWN)
 
 
-def _line(step: str) -> bytes:
-    return step.replace("\n", " ").encode(errors="replace") + b"\n"
+def _answered(text: str, code: int) -> bytes:
+    return bytes([code]) + _encoded(text)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="replace")
 
 
 def _tell(inlet: int, data: bytes) -> None:
@@ -238,7 +257,7 @@ def _end(child: int) -> None:
         os.waitpid(child, os.WNOHANG)
 
 
-# Signals and standard streams
+# Signals
 
 
 def _signals() -> int:
@@ -262,41 +281,3 @@ def _came(signals: int) -> int | None:
         return os.read(signals, 1)[0]
     except BlockingIOError:
         return None
-
-
-def _open_standard_streams() -> None:
-    """See to it that no pipe gets the number of a standard stream that the caller closed.
-
-    A directory takes its place, since there may be no /dev/null.
-    """
-    while (place := os.open("/", os.O_RDONLY)) < 3:
-        pass
-    os.close(place)
-
-
-def _print(text: str, code: int, limit: Deadline, signals: int) -> NoReturn:
-    """Write to standard output and exit; the state is unknown where nobody reads it by *limit*.
-
-    A signal ends the wait for a reader.
-    """
-    rest = text.encode(errors="replace")
-    poll = select.poll()
-    poll.register(1, select.POLLOUT)
-    poll.register(signals, select.POLLIN)
-    try:
-        while rest:
-            if 1 not in _ready(poll, limit):
-                os._exit(_UNKNOWN)
-            # A pipe that takes anything takes so much without waiting (pipe(7)).
-            rest = rest[os.write(1, rest[: select.PIPE_BUF]) :]
-    except OSError:
-        os._exit(_UNKNOWN)
-    os._exit(code)
-
-
-def _ready(poll: select.poll, limit: Deadline) -> list[int]:
-    """The descriptors that are ready; where the kernel refuses to say, standard output."""
-    try:
-        return [each for each, _ in poll.poll(limit.left() * 1000)]
-    except OSError:
-        return [1]

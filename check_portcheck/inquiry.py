@@ -8,11 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from check_portcheck.config.settings import Format
-from check_portcheck.model import PORTMAPPER_PORT, Interface, Protocol, Registrations
+from check_portcheck.model import (
+    PORTMAPPER_PORT,
+    Interface,
+    Owner,
+    Protocol,
+    Registrations,
+    Unseen,
+)
 from check_portcheck.policy.judgement import owner_matters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from check_portcheck.model import OpenService, Report
     from check_portcheck.outcome import Task
@@ -24,6 +31,9 @@ _RPC_SHARE, _RPC_TIME = 0.3, 3.0
 
 _FORWARDS_SHARE = 0.3
 """Part of the time that is left in the end to ask where ports without a socket lead."""
+
+_NOT_ASKED = Registrations(unreachable="not asked yet")
+_NOT_LOOKED_UP = Owner(unseen=Unseen.NOT_YET)
 
 _LOOPBACK = tuple(Interface(address, "lo", 1, "lo") for address in ("127.0.0.1", "::1"))
 
@@ -40,10 +50,24 @@ class Inquiry:
         """The report with the owners on which the verdict depends."""
         if not self._policy.names_owners:
             return report
-        needed = (
-            service for service in report.services if owner_matters(report, self._policy, service)
-        )
-        return self.with_owners(report, needed)
+        return self.with_owners(report, self._decisive(report))
+
+    def _decisive(self, report: Report) -> Iterator[OpenService]:
+        """The services on whose owners the verdict depends."""
+        for service in report.services:
+            if owner_matters(report, self._policy, service):
+                yield service
+
+    def unasked(self, report: Report) -> Report:
+        """The report where portmappers and owners on which the verdict depends were not asked."""
+        if self._policy.names_rpc:
+            known = dict.fromkeys(report.interfaces, _NOT_ASKED) | {**report.registrations}
+            report = report._replace(registrations=known)
+        if self._policy.names_owners:
+            sockets = [socket for each in self._decisive(report) for socket in each.sockets]
+            owners = dict.fromkeys(sockets, _NOT_LOOKED_UP) | {**report.owners}
+            report = report._replace(owners=owners)
+        return report
 
     def with_owners(self, report: Report, services: Iterable[OpenService]) -> Report:
         """The report with the owners of some services."""

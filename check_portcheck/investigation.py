@@ -3,6 +3,8 @@
 Pure: it meets the world through a Machine, which a test may write out. One run is
 
     first look -> judgement -> (findings: pause, second look -> judgement) -> explanation -> Outcome
+
+What is known is told before each step that takes time, since the run may be ended in it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from check_portcheck.model import Interface, Method, Protocol, Report
 from check_portcheck.outcome import Outcome
 from check_portcheck.policy.judgement import judge
 from check_portcheck.probing.portset import PortSet
+from check_portcheck.provisional import Provisional, not_probed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
     from check_portcheck.model import Look, OpenService, Port, Span, Target
     from check_portcheck.outcome import Task
     from check_portcheck.policy.verdict import Verdict
+    from check_portcheck.provisional import Tell
     from check_portcheck.questions import Machine
+
+    Wanted = Mapping[Target, PortSet]
 
 _PAUSE_SHARE, _RESERVE_SHARE = 0.3, 0.15
 """Parts of the time limit: the pause at most, and what is kept for the second look."""
@@ -48,21 +54,22 @@ def _scanned(verdict: Verdict) -> Iterable[Interface]:
     return dict.fromkeys(each for each in found if each.scanned)
 
 
-def investigate(task: Task, machine: Machine) -> Outcome:
+def investigate(task: Task, machine: Machine, tell: Tell) -> Outcome:
     """Look, look again at what is not as the policy wants it, and name who is behind it.
 
-    Raises ScanError where nothing could be learnt.
+    Raises ScanError where nothing could be learnt, or nothing more than *tell* was told.
     """
-    return _Investigation(task, machine).outcome()
+    return _Investigation(task, machine, tell).outcome()
 
 
 class _Investigation:
     """One run; the steps take a report and give the next one."""
 
-    def __init__(self, task: Task, machine: Machine) -> None:
+    def __init__(self, task: Task, machine: Machine, tell: Tell) -> None:
         self._task = task
         self._machine = machine
         self._inquiry = Inquiry(task, machine)
+        self._provisional = Provisional(task, machine, self._inquiry, tell)
         self._policy = task.policy
         whole = task.deadline.left()
         self._pause = min(task.settings.confirm, whole * _PAUSE_SHARE)
@@ -76,8 +83,10 @@ class _Investigation:
         report = self._first_look()
         verdict = judge(report, self._policy)
         if verdict.findings and self._task.settings.confirm:
+            self._provisional.tell_unconfirmed(report, verdict, "looking again")
             report = self._second_look(report, verdict)
             verdict = judge(report, self._policy)
+        self._provisional.tell(report, verdict, "looking up what is behind it")
         report = self._inquiry.explained(report, verdict)
         taken = self._machine.time()
         history = History()
@@ -107,20 +116,46 @@ class _Investigation:
             present=self._task.chosen.present,
             failures=self._task.chosen.failures,
         )
-        if self._policy.names_rpc:
-            report = self._inquiry.with_registrations(report, report.interfaces)
         wanted = {
             (interface, protocol): self._ports(interface, protocol)
             for interface in report.interfaces
             for protocol in report.protocols
         }
+        report = self._with_first_registrations(report, wanted)
         deadline = self._task.deadline.earlier(self._pause + self._reserve)
         start = self._task.memory.resume if self._task.memory else None
         found = self._look(report, wanted, deadline, start, self._ports)
         report = report._replace(
             services=found.services, unanswered=found.unanswered, coverage=found.coverage
         )
+        if self._policy.names_owners:
+            self._provisional.tell_at_once(report, "looking for owners")
         return self._inquiry.with_decisive_owners(report)
+
+    def _with_first_registrations(self, report: Report, wanted: Wanted) -> Report:
+        """The report with what the portmappers say, where rules name programs.
+
+        Before that, and before ports are contacted, what the socket table has to say is told.
+        """
+        asked = self._policy.names_rpc
+        if not asked and report.method is Method.TABLE:
+            return report
+        glance = self._glance(report, wanted)
+        if asked:
+            self._provisional.tell_at_once(glance, "asking the portmapper")
+            report = self._inquiry.with_registrations(report, report.interfaces)
+            glance = glance._replace(registrations=report.registrations)
+        self._provisional.tell_at_once(glance, "looking at the ports")
+        return report
+
+    def _glance(self, report: Report, wanted: Wanted) -> Report:
+        """What the socket table alone has to say, which takes no time and contacts nothing."""
+        if report.method is Method.PROBE:
+            return report._replace(unanswered=not_probed(report))
+        table = report._replace(method=Method.TABLE)
+        found = self._look(table, wanted, self._task.deadline, 0, self._ports)
+        unprobed = not_probed(report) if report.method is Method.FULL else ()
+        return report._replace(services=found.services, unanswered=unprobed)
 
     def _second_look(self, report: Report, verdict: Verdict) -> Report:
         """The report after a second look at all that is not as the policy wants it."""
@@ -201,7 +236,7 @@ class _Investigation:
     def _look(
         self,
         report: Report,
-        wanted: Mapping[Target, PortSet],
+        wanted: Wanted,
         deadline: Deadline,
         start: int | None,
         ports: Callable[[Interface, Protocol], PortSet],

@@ -262,6 +262,8 @@ class Unseen(enum.StrEnum):
     CLOSED = "closed meanwhile"
     NO_PROCESS = "no process found"
     NO_OWNERS = "socket table without owners"
+    NOT_YET = "not looked up yet"
+    """What was known before anybody was asked."""
 
 
 class Owner(NamedTuple):

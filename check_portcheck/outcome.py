@@ -51,7 +51,7 @@ class Counts(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """All that one run has to tell; complete, and the same from then on."""
+    """All that one run has to tell."""
 
     task: Task
     report: Report
@@ -61,6 +61,8 @@ class Outcome(NamedTuple):
     """What the user should know, one line each."""
     taken: float
     """When the result was found, seconds since the epoch."""
+    unfinished: bool = False
+    """Whether it is what was known at a time, told only where the run cannot go on from there."""
 
     def noted(self, note: str) -> Outcome:
         """The same with one more note."""

@@ -1,4 +1,4 @@
-"""Read what child processes write until they have ended."""
+"""Read what child processes write until they have ended, be it message by message."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from check_portcheck.deadline import Deadline
 
 _LARGEST_PART = 1 << 16
+_SIZE = 8
+"""Bytes of a message's length."""
 
 
 def collect(
@@ -39,3 +41,21 @@ def collect(
                 poll.unregister(output)
                 unfinished.discard(output)
     return unfinished
+
+
+def message(kind: bytes, content: bytes) -> bytes:
+    """What is written for a message; its kind is a single byte."""
+    return kind + len(content).to_bytes(_SIZE, "big") + content
+
+
+def messages(written: bytes) -> dict[bytes, bytes]:
+    """The last whole message of each kind."""
+    last: dict[bytes, bytes] = {}
+    start = 0
+    while head := written[start : start + 1 + _SIZE]:
+        begin = start + len(head)
+        start = begin + int.from_bytes(head[1:], "big")
+        if len(head) <= _SIZE or start > len(written):
+            break  # whoever wrote it was ended meanwhile
+        last[head[:1]] = written[begin:start]
+    return last

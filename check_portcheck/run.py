@@ -21,6 +21,7 @@ from check_portcheck.report.forms import form_of
 if TYPE_CHECKING:
     from check_portcheck.config.settings import Settings
     from check_portcheck.deadline import Deadline
+    from check_portcheck.guard import Parent
     from check_portcheck.kernel.selection import Chosen
     from check_portcheck.memory.history import Memory
     from check_portcheck.names import Names
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from check_portcheck.report.form import Answer, Form
 
 
-def answer(settings: Settings, names: Names, deadline: Deadline) -> Answer:
-    """Text and exit code, at the latest at *deadline*.
+def answer(settings: Settings, names: Names, deadline: Deadline, parent: Parent) -> Answer:
+    """Text and exit code, at the latest at *deadline*; *parent* is told what is known before.
 
     Raises InterfaceError where there is nothing to scan.
     """
@@ -56,6 +57,7 @@ def answer(settings: Settings, names: Names, deadline: Deadline) -> Answer:
             memory=memory and _comparable(memory, settings),
         ),
         form,
+        parent,
         remember=ours,
     )
 
@@ -69,20 +71,48 @@ def _remarks(policy: Policy, chosen: Chosen) -> str:
     return "".join(lines + [f"# doubtful: {each}\n" for each in doubtful])
 
 
-def _investigated(task: Task, form: Form, *, remember: bool) -> Answer:
+def _investigated(task: Task, form: Form, parent: Parent, *, remember: bool) -> Answer:
     """What comes of a task, as text and exit code; *remember*: whether the next run may know it."""
-    resource = plugin.Portcheck(partial(investigate, task, ThisMachine()))
+    known = _KnownSoFar(task, form, parent)
+    resource = plugin.Portcheck(partial(investigate, task, ThisMachine(), known.tell))
     assessment = plugin.assess(resource, task.settings.severities)
     if resource.outcome is None:
-        return form.unknown(assessment.headline)
+        return known.cut_short(assessment.headline)
     if task.settings.print_policy:
         from check_portcheck.report import policyfile
 
         return policyfile.policy_file(resource.outcome)
+    parent.step("writing the result")
     text, code = form.finished(resource.outcome, assessment)
     if remember and (trouble := _remember(resource.outcome, text, code)):
         return form.finished(resource.outcome.noted(trouble), assessment)
     return text, code
+
+
+class _KnownSoFar:
+    """What is known before a run has its result, as the text that is told if it gets none."""
+
+    def __init__(self, task: Task, form: Form, parent: Parent) -> None:
+        self._task = task
+        self._form = form
+        self._parent = parent
+        self._answer: Answer | None = None
+
+    def tell(self, step: str, outcome: Outcome | None) -> None:
+        """Tell the parent what comes next, and what is known where that has changed."""
+        if outcome and not self._task.settings.print_policy:
+            resource = plugin.Portcheck(lambda: outcome)
+            assessment = plugin.assess(resource, self._task.settings.severities)
+            self._answer = self._form.finished(outcome, assessment)
+            self._parent.known(*self._answer)
+        self._parent.step(step)
+
+    def cut_short(self, reason: str) -> Answer:
+        """The last that was known, or else that nothing is, for a reason."""
+        if self._answer is None:
+            return self._form.unknown(reason)
+        text, code = self._answer
+        return self._form.cut_short(text, reason), code
 
 
 def _recall(settings: Settings) -> tuple[Memory | None, list[str], bool]:

@@ -8,9 +8,9 @@ from check_portcheck.model import Severity, State
 from check_portcheck.policy.verdict import FindingKind
 from check_portcheck.report.fitting import bounded, each, lines
 from check_portcheck.report.form import INACTIVE
-from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
+from check_portcheck.report.narrative import LONGEST_HEADLINE, LONGEST_REMARK, Narrative
 from check_portcheck.report.parts import everything
-from check_portcheck.report.wording import clean, reason_lines
+from check_portcheck.report.wording import clean, reason_lines, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,12 @@ class Checkmk:
         del age
         found = text.splitlines(keepends=True)
         return "".join(f"cached({taken:.0f},{interval}) {line}" for line in found)
+
+    def cut_short(self, text: str, reason: str) -> str:
+        """The reason stands before the details of each service."""
+        remark = f" ({short(reason, LONGEST_REMARK).translate(_FORBIDDEN)})"
+        parted = (line.partition("\\n") for line in text.splitlines())
+        return "".join(f"{first}{remark}{end}{rest}\n" for first, end, rest in parted)
 
     def inactive(self) -> Answer:
         """One service for all."""

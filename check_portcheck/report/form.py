@@ -41,6 +41,12 @@ class Form(typing.Protocol):
         *taken* is in seconds since the epoch, *age* and *interval* are in seconds.
         """
 
+    def cut_short(self, text: str, reason: str) -> str:
+        """A text of the same form that tells what was known when the run had to end for a reason.
+
+        The reason is one line, and may hold foreign text.
+        """
+
     def inactive(self) -> Answer:
         """The check is switched off."""
 

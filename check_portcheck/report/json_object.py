@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from check_portcheck import __version__
-from check_portcheck.model import State
+from check_portcheck.model import NOTHING, State
 from check_portcheck.policy.rules import Kind
 from check_portcheck.report.form import INACTIVE
 from check_portcheck.report.narrative import LONGEST_HEADLINE
 from check_portcheck.report.wording import Wording, clean, reason_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from check_portcheck.memory.history import Event
     from check_portcheck.model import Coverage, Interface, OpenService, Owner, Process, Report
     from check_portcheck.outcome import Outcome
     from check_portcheck.policy.rules import Rule
-    from check_portcheck.policy.verdict import Finding, Judged
+    from check_portcheck.policy.verdict import Finding, Judged, Verdict
     from check_portcheck.report.entries import Programs
     from check_portcheck.report.form import Answer, Assessment
+
+_MOST_IN_NEED = 100
+"""Services, and findings, of an object that is told only where a run cannot be finished."""
 
 _FORMAT = 2
 """The version of the object's form."""
@@ -30,8 +34,12 @@ class JsonObject:
     """One object; the exit code is that of the state."""
 
     def finished(self, outcome: Outcome, assessment: Assessment) -> Answer:
-        """All that is known."""
-        return _answer(assessment.state, assessment.headline, _known(outcome))
+        """All that is known; of what is told only in case of need no more than is quickly made."""
+        most = _MOST_IN_NEED if outcome.unfinished else None
+        services = islice(_services(outcome), most)
+        findings = islice(_findings(outcome), most)
+        lists = {"services": services, "findings": findings}
+        return _answer(assessment.state, assessment.headline, _known(outcome), lists)
 
     def reused(self, text: str, taken: float, age: float, interval: int) -> str:
         """The object has one more member: its age."""
@@ -39,6 +47,12 @@ class JsonObject:
         import json
 
         return _text(json.loads(text) | {"age": round(age)})
+
+    def cut_short(self, text: str, reason: str) -> str:
+        """The object has one more member, the reason; it may be too late to read it all again."""
+        import json
+
+        return f'{{"unfinished": {json.dumps(clean(reason))}, {text[1:]}'
 
     def inactive(self) -> Answer:
         """The check is switched off."""
@@ -50,20 +64,30 @@ class JsonObject:
         return _answer(State.UNKNOWN, first, {"details": details})
 
 
-def _answer(state: State, summary: str, more: Mapping[str, Any]) -> Answer:
+def _answer(
+    state: State,
+    summary: str,
+    more: Mapping[str, Any],
+    lists: Mapping[str, Iterable[object]] = NOTHING,
+) -> Answer:
+    """The object with some members, and some that are lists."""
     head = {"format": _FORMAT, "version": __version__, "state": state.name, "exit_code": state}
-    return _text({**head, "summary": summary, **more}), state
+    return _text({**head, "summary": summary, **more}, lists), state
 
 
-def _text(members: Mapping[str, Any]) -> str:
+def _text(members: Mapping[str, Any], lists: Mapping[str, Iterable[object]] = NOTHING) -> str:
+    """One line; of the lists only the text is kept: they may have 60,000 items."""
     import json
 
     # Without indentation: with it the module's encoder in C is left aside.
-    return json.dumps(members, ensure_ascii=True) + "\n"
+    parts = [json.dumps(members, ensure_ascii=True)[:-1]]
+    for name, items in lists.items():
+        parts += (f', "{name}": [', ", ".join(map(json.dumps, items)), "]")
+    return "".join((*parts, "}\n"))
 
 
 def _known(outcome: Outcome) -> dict[str, Any]:
-    """What a run has to tell beyond its state."""
+    """What a run has to tell beyond its state, services and findings."""
     report, verdict = outcome.report, outcome.verdict
     return {
         "method": report.method,
@@ -72,16 +96,21 @@ def _known(outcome: Outcome) -> dict[str, Any]:
         "severity": outcome.task.settings.severities._asdict(),
         "interfaces": list(map(_interface, report.interfaces)),
         "counts": {clean(name): count._asdict() for name, count in outcome.counts().items()},
-        "services": list(_services(outcome)),
-        "findings": [_finding(outcome, finding) for finding in verdict.findings],
         "failures": [clean(failure.reason) for failure in report.failures],
         "notes": list(map(clean, outcome.notes)),
         "events": list(map(_event, outcome.history.events)),
         "unused_rules": list(map(_rule, verdict.unused)),
         "rules_without_effect": list(map(_rule, verdict.idle)),
         "coverage": _coverage(report.coverage),
+        **(_left_out(verdict) if outcome.unfinished else {}),
         "seconds": round(report.seconds, 3),
     }
+
+
+def _left_out(verdict: Verdict) -> dict[str, Any]:
+    """How much of the lists is left out where there was no time for more."""
+    whole = {"services": len(verdict.judged), "findings": len(verdict.findings)}
+    return {"left_out": {name: max(0, count - _MOST_IN_NEED) for name, count in whole.items()}}
 
 
 def _interface(interface: Interface) -> dict[str, Any]:
@@ -94,11 +123,12 @@ def _interface(interface: Interface) -> dict[str, Any]:
 
 def _services(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """Every open service, by what is said of it and what is registered on it."""
+    wording = Wording(outcome.report, outcome.task.names)
     for judged in outcome.verdict.judged:
         for service, programs in outcome.report.by_programs(judged.service):
             yield {
                 **_where(service.interfaces),
-                **_service(outcome, service, programs),
+                **_service(outcome, service, programs, wording),
                 "verdict": _verdict(judged),
                 "rule": judged.rule and _rule(judged.rule),
             }
@@ -113,10 +143,11 @@ def _where(interfaces: Sequence[Interface]) -> dict[str, Any]:
     }
 
 
-def _service(outcome: Outcome, service: OpenService, programs: Programs) -> dict[str, Any]:
+def _service(
+    outcome: Outcome, service: OpenService, programs: Programs, wording: Wording
+) -> dict[str, Any]:
     """A service on the interfaces where *programs* are registered, with evidence and owners."""
     names = outcome.task.names
-    wording = Wording(outcome.report, names)
     known = outcome.report.registered(service.interfaces[0])
     rpc = [{"program": program, "name": clean(names.rpc(program))} for program in programs]
     return {
@@ -158,7 +189,13 @@ def _verdict(judged: Judged) -> str:
     return "ignored" if judged.rule and judged.rule.kind is Kind.IGNORE else "expected"
 
 
-def _finding(outcome: Outcome, finding: Finding) -> dict[str, Any]:
+def _findings(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    wording = Wording(outcome.report, outcome.task.names)
+    for finding in outcome.verdict.findings:
+        yield _finding(outcome, finding, wording)
+
+
+def _finding(outcome: Outcome, finding: Finding, wording: Wording) -> dict[str, Any]:
     """What is wrong, with the service that is open, if one is."""
     history = outcome.history
     since = history.first_seen(finding.kind, finding.item, finding.interfaces)
@@ -168,7 +205,7 @@ def _finding(outcome: Outcome, finding: Finding) -> dict[str, Any]:
         "kind": finding.kind,
         **_where(finding.interfaces),
         "item": clean(str(finding.item)),
-        "service": service and _service(outcome, service, programs),
+        "service": service and _service(outcome, service, programs, wording),
         "rule": finding.rule and _rule(finding.rule),
         "reason": clean(finding.reason) or None,
         "since": since,

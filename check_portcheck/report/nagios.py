@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from check_portcheck.model import State
 from check_portcheck.report.fitting import bounded, each, lines
 from check_portcheck.report.form import INACTIVE
-from check_portcheck.report.narrative import LONGEST_HEADLINE, Narrative
-from check_portcheck.report.wording import reason_lines
+from check_portcheck.report.narrative import LONGEST_HEADLINE, LONGEST_REMARK, Narrative
+from check_portcheck.report.wording import reason_lines, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,9 +32,11 @@ class Nagios:
     def reused(self, text: str, taken: float, age: float, interval: int) -> str:
         """The age stands before the performance data."""
         del taken, interval
-        first, newline, rest = text.partition("\n")
-        headline, bar, perfdata = first.partition(" | ")
-        return f"{headline} ({age:.0f} s ago){bar}{perfdata}{newline}{rest}"
+        return _with_remark(text, f"{age:.0f} s ago")
+
+    def cut_short(self, text: str, reason: str) -> str:
+        """The reason stands before the performance data."""
+        return _with_remark(text, short(reason, LONGEST_REMARK))
 
     def inactive(self) -> Answer:
         """The check is switched off."""
@@ -44,6 +46,13 @@ class Nagios:
         """Nothing could be checked at all."""
         first, *details = reason_lines(reason, LONGEST_HEADLINE)
         return _answer(State.UNKNOWN, first, lines([each(details)]))
+
+
+def _with_remark(text: str, remark: str) -> str:
+    """The text with a remark in its first line, before the performance data."""
+    first, newline, rest = text.partition("\n")
+    headline, bar, perfdata = first.partition(" | ")
+    return f"{headline} ({remark}){bar}{perfdata}{newline}{rest}"
 
 
 def _answer(state: State, text: str, details: Iterable[Line] = ()) -> Answer:

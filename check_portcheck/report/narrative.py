@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 LONGEST_HEADLINE = 165
 """Characters; with ``PORTCHECK CRITICAL - `` and the age of a reused result it stays below 200."""
 
+LONGEST_REMARK = 60
+"""Characters of the reason why a run was cut short; its first line gives way."""
+
 _HEADLINE, _DETAIL = 4, 16
 """How many places, and stretches of ports, are named in one line."""
 
@@ -67,7 +70,8 @@ class Narrative:
         if failures:
             counted.append(f"{len(failures)} not looked at")
         items = lines([*sections.values(), each(failures)])
-        return fitted(", ".join(counted) + ": ", items, LONGEST_HEADLINE)
+        longest = LONGEST_HEADLINE - (LONGEST_REMARK if self._outcome.unfinished else 0)
+        return fitted(", ".join(counted) + ": ", items, longest)
 
     def details(self) -> Iterator[Line]:
         """The lines of findings, worst first, then notes and what -v asks for."""
@@ -137,6 +141,8 @@ class Narrative:
 
     def _notes(self) -> Iterator[str]:
         """What the user should know, and what limits the answer without being a problem."""
+        if self._outcome.unfinished:
+            yield "the run had to end: these are the findings so far, which need not last"
         yield from self._outcome.notes
         if unseen := {owner.unseen for owner in self._owners() if owner.unseen}:
             yield f"processes not seen: {', '.join(sorted(unseen))}"

@@ -116,6 +116,14 @@ def test_an_inactive_check_is_one_service() -> None:
     assert Checkmk().inactive() == ('0 "Portcheck" - inactive (PortCheckActive = no)\n', 0)
 
 
+def test_each_line_of_a_run_that_was_cut_short_tells_why_before_its_details() -> None:
+    lines = '2 "Portcheck a" open=1 bad\\nmore\n0 "Portcheck b" open=2 fine\n'
+    assert Checkmk().cut_short(lines, 'ended "by"\nSIGTERM\\n | x') == (
+        '2 "Portcheck a" open=1 bad (ended by?SIGTERM/n ? x)\\nmore\n'
+        '0 "Portcheck b" open=2 fine (ended by?SIGTERM/n ? x)\n'
+    )
+
+
 def test_a_reused_line_tells_its_age() -> None:
     lines = '0 "Portcheck a" open=1 fine\n0 "Portcheck b" open=2 fine\n'
     assert Checkmk().reused(lines, 1000.6, 120.0, 300) == (

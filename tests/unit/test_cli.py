@@ -231,12 +231,16 @@ def test_a_limit_of_a_file_holds_as_soon_as_it_is_read(
     def in_child(
         work: Callable[[guard.Parent], tuple[str, int]],
         seconds: float,
-        unknown: Callable[[str], tuple[str, int]],
+        unfinished: Callable[[str, tuple[str, int] | None], tuple[str, int]],
     ) -> NoReturn:
-        raise _EndedError(work(guard.Parent(steps.append, told.append)), seconds, unknown("why"))
+        parent = guard.Parent(steps.append, lambda *_: None, told.append)
+        ends = unfinished("why", None), unfinished("why", ("PORTCHECK CRITICAL - x | y=1\n", 2))
+        raise _EndedError(work(parent), seconds, ends)
 
-    def answer(settings: Settings, names: Names, deadline: Deadline) -> tuple[float, float]:
-        del names
+    def answer(
+        settings: Settings, names: Names, deadline: Deadline, parent: guard.Parent
+    ) -> tuple[float, float]:
+        del names, parent
         return settings.timeout, deadline.at
 
     file = tmp_path / "portcheck.conf"
@@ -247,20 +251,24 @@ def test_a_limit_of_a_file_holds_as_soon_as_it_is_read(
     before = time.monotonic()
     with pytest.raises(_EndedError) as caught:
         cli.main()
-    (timeout, at), seconds, unknown = caught.value.args
+    (timeout, at), seconds, (unknown, known) = caught.value.args
     assert (timeout, seconds, told) == (whole, until_read, [whole])
     assert steps[0] == f"reading {file}"
     assert before + whole * 0.9 <= at <= time.monotonic() + whole * 0.9
     assert unknown == ("PORTCHECK UNKNOWN - why\n", 3)
+    assert known == ("PORTCHECK CRITICAL - x (why) | y=1\n", 2)
 
 
-_PARENT = guard.Parent(lambda _: None, lambda _: None)
+_PARENT = guard.Parent(lambda _: None, lambda *_: None, lambda _: None)
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, *options: tuple[str, str]) -> tuple[str, int]:
     """What the child process gives where the check itself only repeats its settings."""
 
-    def answer(settings: Settings, names: Names, deadline: Deadline) -> tuple[str, int]:
+    def answer(
+        settings: Settings, names: Names, deadline: Deadline, parent: guard.Parent
+    ) -> tuple[str, int]:
+        assert parent is _PARENT
         assert names.rpc(100003) == "nfs"
         rules = " ".join(f"{rule.source}={rule}" for rule in settings.rules)
         assert deadline.at == settings.timeout * 0.9

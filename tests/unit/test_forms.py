@@ -50,6 +50,19 @@ def test_foreign_text_can_be_printed_in_every_form(which: Format) -> None:
 
 
 @pytest.mark.parametrize("which", Format)
+def test_a_run_that_was_cut_short_tells_what_was_known_and_why(which: Format) -> None:
+    form = form_of(which)
+    of = outcome(report(service("80/tcp"), service("81/tcp")))._replace(unfinished=True)
+    text, _ = form.finished(of, Assessment(State.CRITICAL, "text", ("x=1",)))
+    told = form.cut_short(text, "a reason\udcff\n\x1b|")
+    assert "80" in told
+    assert "a reason" in told
+    assert told.encode().decode() == told
+    assert all(line.isprintable() for line in told.splitlines())
+    assert len(told.splitlines()) == len(text.splitlines())
+
+
+@pytest.mark.parametrize("which", Format)
 def test_a_result_can_be_reused_once_it_was_printed(which: Format) -> None:
     form = form_of(which)
     of = outcome(report(service("80/tcp")), notes=("a",))

@@ -26,7 +26,10 @@ from check_portcheck import guard
 def work(parent):
     {work}
 
-guard.in_child(work, {seconds}, lambda reason: (f"unknown: {{reason}}\\n", 3))
+def unfinished(reason, known):
+    return (f"{{known[0]}}: {{reason}}\\n", known[1]) if known else (f"unknown: {{reason}}\\n", 3)
+
+guard.in_child(work, {seconds}, unfinished)
 """
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -103,6 +106,35 @@ def test_a_child_that_is_done_is_not_told_with_its_step() -> None:
         "",
         3,
     )
+
+
+KNOWN = "parent.known('first', 1); parent.known('found', 2); "
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        ("time.sleep(600)", "timeout after 0.2 s"),
+        ("parent.step('looking'); time.sleep(600)", "timeout after 0.2 s while looking"),
+        ("raise MemoryError", "MemoryError"),
+        ("os.kill(os.getpid(), 9)", "the check ended without a result"),
+    ],
+)
+def test_what_was_known_is_told_where_no_result_comes(work: str, reason: str) -> None:
+    late = 0.2 if "sleep" in work else 60
+    assert ended(started(KNOWN + work, late)) == (f"found: {reason}\n", "", 2)
+
+
+def test_what_was_known_is_told_on_a_signal(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    process = started(f"{KNOWN}open({str(told)!r}, 'w').close(); time.sleep(600)")
+    until(told.exists, "nothing is known")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == ("found: ended by SIGTERM\n", "", 2)
+
+
+def test_a_result_is_told_in_place_of_what_was_known_before() -> None:
+    assert ended(started(f"{KNOWN}return 'all is well', 0")) == ("all is well", "", 0)
 
 
 def test_what_the_child_prints_is_not_the_result() -> None:

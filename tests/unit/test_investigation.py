@@ -48,9 +48,13 @@ if TYPE_CHECKING:
     from check_portcheck.outcome import Outcome
     from check_portcheck.policy.verdict import Finding
     from check_portcheck.probing.portset import PortSet
+    from check_portcheck.provisional import Tell
 
 NOW = 1_700_000_000.0
 NFS, PORTMAPPER, MOUNTD = 100003, 100000, 100005
+
+
+NOTHING_LISTED = Look(())
 
 
 class Asked:
@@ -79,8 +83,11 @@ class Written:
         owners: Mapping[Socket, Owner] | None = None,
         forwarded: Mapping[tuple[Interface, Port], Endpoint] | None = None,
         takes: float = 0.0,
+        glance: Look | None = NOTHING_LISTED,
     ) -> None:
+        """*glance* is what the table alone has before the first look, None where nobody asks."""
         self._looks = list(looks)
+        self._glance = glance
         self._registrations = {each: list(known) for each, known in (registrations or {}).items()}
         self._owners = owners or {}
         self._forwarded = forwarded or {}
@@ -106,6 +113,9 @@ class Written:
         deadline: Deadline,
         start: int | None,
     ) -> Look:
+        if self._glance is not None and method is Method.TABLE and not self.asked:
+            glance, self._glance = self._glance, None
+            return glance
         self.scanned = interfaces
         self.asked.append(Asked(method, wanted, deadline.left(), start))
         self.now += self._takes
@@ -179,6 +189,7 @@ def run(
     memory: Memory | None = None,
     failures: tuple[Failure, ...] = (),
     chosen: Chosen | None = None,
+    tell: Tell | None = None,
 ) -> Outcome:
     about = task(
         *rules,
@@ -190,7 +201,7 @@ def run(
         chosen=chosen,
         notes=("a note",),
     )
-    return investigate(about, machine)
+    return investigate(about, machine, tell or (lambda *_: None))
 
 
 def said(finding: Finding) -> str:

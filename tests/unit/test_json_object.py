@@ -227,6 +227,18 @@ def test_every_state_is_as_the_schema_says(state: State) -> None:
     assert (valid(text)["state"], code) == (state.name, state)
 
 
+def test_a_run_that_was_cut_short_tells_why_and_how_much_it_leaves_out() -> None:
+    of = outcome(report(*(service(f"{number}/tcp") for number in range(1, 251))))
+    assert "left_out" not in told(of)
+    form = JsonObject()
+    text, _ = form.finished(of._replace(unfinished=True), Assessment(State.CRITICAL, "summary", ()))
+    answer = valid(form.cut_short(text, 'a "reason"\n'))
+    assert (answer["unfinished"], answer["state"]) == ('a "reason"?', "CRITICAL")
+    assert (len(answer["services"]), len(answer["findings"])) == (100, 100)
+    assert answer["left_out"] == {"services": 150, "findings": 150}
+    assert answer["counts"] == told(of)["counts"]
+
+
 def test_what_is_not_as_the_schema_says_is_refused() -> None:
     answer = told(outcome(report(service("22/tcp"))))
     for broken in (

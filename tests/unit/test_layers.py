@@ -44,7 +44,7 @@ LATE = {
 
 PURE = {
     *("model", "names", "outcome", "elsewhere", "daemons", "confirmation"),
-    *("questions", "inquiry", "investigation", "memory.history", "kernel.selection"),
+    *("questions", "inquiry", "provisional", "investigation", "memory.history", "kernel.selection"),
     *("policy", "config", "report", "probing.portset"),
     *("kernel.cgroups", "kernel.ctnetlink", "kernel.rtnetlink", "kernel.sockdiag"),
     *("rpc.oncrpc", "rpc.xdr"),

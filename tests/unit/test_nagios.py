@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from check_portcheck import plugin
 from check_portcheck.model import State
 from check_portcheck.report.form import Assessment
 from check_portcheck.report.nagios import Nagios
 from check_portcheck.report.narrative import Narrative
-from unit.samples import hostile, outcome, report
+from unit.samples import hostile, outcome, owned, report, service
 
 PERFDATA = ("time=0.500s", "open_x=3;;;0", "unexpected_x=0;;0;0")
 FINE = Assessment(State.OK, "fine", PERFDATA)
@@ -96,6 +97,26 @@ def test_a_long_reason_is_cut_to_what_nagios_keeps() -> None:
 
 def test_an_inactive_check_says_so() -> None:
     assert Nagios().inactive() == ("PORTCHECK OK - inactive (PortCheckActive = no)\n", 0)
+
+
+def test_a_run_that_was_cut_short_tells_why_before_the_perfdata() -> None:
+    text = "PORTCHECK CRITICAL - bad | open_x=3 time=0.500s\nnote: a | b\n"
+    assert Nagios().cut_short(text, "ended by SIGTERM | x") == (
+        "PORTCHECK CRITICAL - bad (ended by SIGTERM ? x) | open_x=3 time=0.500s\nnote: a | b\n"
+    )
+
+
+def test_the_first_line_leaves_room_for_why_a_run_was_cut_short() -> None:
+    names = tuple(f"daemon{number:0100}" for number in range(20))
+    seen = [service(f"{number}/tcp", owners=(owned(name),)) for number, name in enumerate(names, 1)]
+    of = outcome(report(*seen))._replace(unfinished=True)
+    resource = plugin.Portcheck(lambda: of)
+    assessment = plugin.assess(resource, of.task.settings.severities)
+    text, _ = Nagios().finished(of, assessment)
+    first = Nagios().cut_short(text, "x" * 1000).partition(" | ")[0]
+    assert len(first) <= 200
+    assert first.endswith("x...)")
+    assert " and 19 more (" in first
 
 
 def test_a_reused_result_tells_its_age_before_the_perfdata() -> None:

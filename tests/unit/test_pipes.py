@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check_portcheck.deadline import Deadline
-from check_portcheck.pipes import collect
+from check_portcheck.pipes import collect, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,3 +97,14 @@ def test_what_comes_from_another_descriptor_stops_it(pipes: list[Pipe]) -> None:
 
 def test_no_pipes_are_no_wait() -> None:
     assert collected([]) == set()
+
+
+def test_of_each_kind_the_last_whole_message_counts() -> None:
+    written = message(b"a", b"one") + message(b"b", b"") + message(b"a", LARGE)
+    assert messages(written) == {b"a": LARGE, b"b": b""}
+
+
+def test_a_message_that_was_cut_off_is_none() -> None:
+    whole, last = message(b"a", b"one"), message(b"a", b"two")
+    for end in range(len(last)):
+        assert messages(whole + last[:end]) == {b"a": b"one"}
