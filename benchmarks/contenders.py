@@ -64,6 +64,8 @@ class Contender:
     command: tuple[str, ...]
     prefix: tuple[str, ...] = ()
     """What prepares its surroundings and is not measured."""
+    status: int = 0
+    """Its exit status."""
 
 
 def portcheck(
@@ -73,6 +75,13 @@ def portcheck(
     chosen = ("--no-official", "--interface", ",".join(addresses), "--optional", allowed)
     command = (sys.executable, "-c", _SCRIPT, "--method", method, *chosen, *options)
     return Contender(method, command)
+
+
+def alarmed(form: str, addresses: Iterable[str], *options: str) -> Contender:
+    """A run of check_portcheck with its defaults, which finds what no rule allows."""
+    chosen = ("--no-official", "--interface", ",".join(addresses), "--format", form)
+    status = 0 if form == "checkmk" else 2
+    return Contender(form, (sys.executable, "-c", _SCRIPT, *chosen, *options), status=status)
 
 
 def start_up() -> Contender:

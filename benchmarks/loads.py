@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from namespace import Namespace
 
@@ -21,6 +21,9 @@ _QUEUE = 4096
 
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: what is closed leaves no TIME_WAIT behind."""
+
+_FIRST, _LISTENERS_EACH = 5000, 15000
+"""The first port of many listeners, and how many a process has."""
 
 _CONNECTIONS_EACH = 5000
 """Connections of one process and one client address: what descriptors and ports suffice for."""
@@ -43,6 +46,20 @@ def listeners(there: Namespace, count: int) -> Iterator[None]:
         return tcp + [there.bound(socket.SOCK_DGRAM, "0.0.0.0") for _ in tcp]
 
     with _held(1, listen):
+        yield
+
+
+@contextlib.contextmanager
+def many_listeners(there: Namespace, bound: Sequence[str], count: int) -> Iterator[None]:
+    """TCP listeners on so many ports of each address, in as many processes as they need."""
+    sockets = [(address, _FIRST + number) for address in bound for number in range(count)]
+
+    def listen(number: int) -> list[socket.socket]:
+        _allow_descriptors(_LISTENERS_EACH)
+        mine = sockets[number * _LISTENERS_EACH : (number + 1) * _LISTENERS_EACH]
+        return [there.listener(*each, backlog=1) for each in mine]
+
+    with _held(-(-len(sockets) // _LISTENERS_EACH), listen):
         yield
 
 

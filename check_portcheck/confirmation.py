@@ -9,11 +9,10 @@ from check_portcheck.model import PortRange, Protocol
 from check_portcheck.policy.rules import RpcProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from check_portcheck.model import Interface, Look, OpenService, Port, Report, Target
-    from check_portcheck.policy.rules import Item
-    from check_portcheck.policy.verdict import Verdict
+    from check_portcheck.policy.verdict import Finding, Verdict
 
     Doubts = dict[Target, set[int]]
     """Numbers of ports that must be looked at again."""
@@ -21,20 +20,31 @@ if TYPE_CHECKING:
 
 def doubtful(report: Report, verdict: Verdict) -> Doubts:
     """The ports that a second look must see, those included on which a missing program may be."""
-    ports: defaultdict[Target, set[int]] = defaultdict(set)
+    # By identity: findings come by the ten thousand, and nearly all are on the same interfaces.
+    alike: dict[tuple[int, Protocol], tuple[tuple[Interface, ...], set[int]]] = {}
     for finding in verdict.findings:
-        for interface in finding.interfaces:
-            for port in _ports_of(report, finding.item, interface):
-                ports[interface, port.protocol].add(port.number)
+        for interfaces, port in _ports_of(report, finding):
+            key = (id(interfaces), port.protocol)
+            if key not in alike:
+                alike[key] = (interfaces, set())
+            alike[key][1].add(port.number)
+    ports: Doubts = {}
+    for (_, protocol), (interfaces, numbers) in alike.items():
+        for interface in interfaces:
+            known = ports.get((interface, protocol))
+            ports[interface, protocol] = known | numbers if known else numbers
     return ports
 
 
-def _ports_of(report: Report, item: Item, interface: Interface) -> Iterator[Port]:
-    """The ports on which a finding's item may be open on an interface."""
+def _ports_of(report: Report, finding: Finding) -> Iterator[tuple[tuple[Interface, ...], Port]]:
+    """The ports on which a finding's item may be open, with the interfaces where that may be."""
+    item = finding.item
     if isinstance(item, PortRange) and item.single:
-        yield item.single
+        yield finding.interfaces, item.single
     elif isinstance(item, RpcProgram):
-        yield from report.registered(interface).ports_of(item.program, item.protocol)
+        for interface in finding.interfaces:
+            for port in report.registered(interface).ports_of(item.program, item.protocol):
+                yield (interface,), port
 
 
 def clients(report: Report, doubts: Doubts) -> Doubts:
@@ -66,29 +76,53 @@ def confirmed(report: Report, doubts: Doubts, second: Look) -> Iterator[OpenServ
     What was open and is not any more is left out; what was missing and is open now is put in. Where
     that look did not get to a port the service stays: not looked at is not closed.
     """
-    again: defaultdict[Port, list[OpenService]] = defaultdict(list)
+    doubtful_at = _doubtful_at(doubts)
+    again: dict[Port, tuple[OpenService, ...]] = {}
     for service in second.services:
-        again[service.port].append(service)
-    known: defaultdict[Port, set[Interface]] = defaultdict(set)
+        again[service.port] = (*again.get(service.port, ()), service)
+    known: dict[Port, tuple[Interface, ...]] = {}
     for first in report.services:
-        known[first.port].update(first.interfaces)
-        yield from _settled(first, doubts, again.get(first.port, ()), second)
-    for port, services in again.items():
-        for found in services:
-            appeared = tuple(each for each in found.interfaces if each not in known[port])
-            if appeared:
-                yield found.on(appeared)
+        known[first.port] = known.get(first.port, ()) + first.interfaces
+        left = doubtful_at(first)
+        if left != first.interfaces:
+            yield first.on(_without(first.interfaces, left))
+        yield from _settled(first, left, again.get(first.port, ()), second)
+    for found in second.services:
+        appeared = _without(found.interfaces, known.get(found.port, ()))
+        if appeared:
+            yield found.on(appeared)
+
+
+def _doubtful_at(doubts: Doubts) -> Callable[[OpenService], tuple[Interface, ...]]:
+    """Tells on which of its interfaces a service is in doubt.
+
+    Which doubts are about a group of interfaces is worked out once: many services have the same.
+    """
+    about: dict[tuple[int, Protocol], list[tuple[Interface, Collection[int]]]] = {}
+
+    def at(service: OpenService) -> tuple[Interface, ...]:
+        protocol, number = service.port
+        key = (id(service.interfaces), protocol)
+        if key not in about:
+            where = service.interfaces
+            about[key] = [(each, doubts.get((each, protocol), ())) for each in where]
+        if all(number in numbers for _, numbers in about[key]):
+            return service.interfaces
+        return tuple(each for each, numbers in about[key] if number in numbers)
+
+    return at
 
 
 def _settled(
-    first: OpenService, doubts: Doubts, again: Iterable[OpenService], second: Look
+    first: OpenService,
+    left: tuple[Interface, ...],
+    again: Iterable[OpenService],
+    second: Look,
 ) -> Iterator[OpenService]:
-    """What is left of one service, *again* being what the other look saw on its port."""
-    protocol, number = first.port
-    left = tuple(each for each in first.interfaces if number in doubts.get((each, protocol), ()))
-    certain = _without(first.interfaces, left)
-    if certain:
-        yield first.on(certain)
+    """What is left of one service where it is in doubt.
+
+    *again* is what the other look saw on its port.
+    """
     for found in again:
         seen = _among(left, found.interfaces)
         left = _without(left, seen)
@@ -103,6 +137,8 @@ def _among(
     interfaces: tuple[Interface, ...], wanted: Collection[Interface]
 ) -> tuple[Interface, ...]:
     """Those of the interfaces that are wanted."""
+    if interfaces is wanted:
+        return interfaces
     return tuple(each for each in interfaces if each in wanted)
 
 
@@ -110,6 +146,8 @@ def _without(
     interfaces: tuple[Interface, ...], unwanted: Collection[Interface]
 ) -> tuple[Interface, ...]:
     """Those of the interfaces that are not unwanted."""
+    if interfaces is unwanted:
+        return ()
     return tuple(each for each in interfaces if each not in unwanted)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from check_portcheck import streams
 from check_portcheck.deadline import Deadline
-from check_portcheck.pipes import collect, message, messages
+from check_portcheck.pipes import collect, messages, tell, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ class _Limit(NamedTuple):
 class _Ending(NamedTuple):
     """How the child ended, or what it has written so far."""
 
-    written: bytes
+    written: bytearray
     """Messages: steps, and texts that begin with the exit code as a byte."""
     complaint: bytes
     """What came on its standard error."""
@@ -114,11 +114,11 @@ class _Ending(NamedTuple):
         told = messages(self.written).get(kind)
         if not told or told[0] > _UNKNOWN:
             return None
-        return told[1:].decode(), told[0]
+        return str(told[1:], "utf-8"), told[0]
 
     def step(self) -> str:
         """What it was about to do; empty where it did not say."""
-        return messages(self.written).get(_STEP, b"").decode(errors="replace")
+        return str(messages(self.written).get(_STEP, b""), "utf-8")
 
 
 def _watched(work: Callable[[Parent], Answer], limit: _Limit, signals: int) -> _Ending:
@@ -147,7 +147,7 @@ def _watched(work: Callable[[Parent], Answer], limit: _Limit, signals: int) -> _
             unfinished = collect(outputs, limit.of_work, (signals,))
     finally:
         _end(child)
-    return _Ending(bytes(outputs[output]), bytes(outputs[trouble]), not unfinished, limit)
+    return _Ending(outputs[output], bytes(outputs[trouble]), not unfinished, limit)
 
 
 def _anew(limit: _Limit, told: int) -> _Limit:
@@ -193,16 +193,16 @@ def _live(
             os.dup2(trouble, stream)
         os.close(trouble)
         parent = Parent(
-            step=lambda step: _tell(output, message(_STEP, _encoded(step.replace("\n", " ")))),
-            known=lambda text, code: _tell(output, message(_KNOWN, _answered(text, code))),
-            limit=lambda seconds: _tell(told, f"{seconds:f}".encode()),
+            step=lambda step: tell(output, _STEP, _encoded(step.replace("\n", " "))),
+            known=lambda text, code: tell(output, _KNOWN, bytes([code]), _encoded(text)),
+            limit=lambda seconds: write(told, f"{seconds:f}".encode()),
         )
         text, code = work(parent)
-        _tell(output, message(_RESULT, _answered(text, code)))
+        tell(output, _RESULT, bytes([code]), _encoded(text))
     finally:
         if (failed := sys.exc_info()[1]) is not None:
             complaint = f"{type(failed).__name__}: {failed}".removesuffix(": ")
-            _tell(2, _encoded(complaint))
+            write(2, _encoded(complaint))
         os._exit(0)
 
 
@@ -228,18 +228,8 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(_UNKNOWN)
 
 
-def _answered(text: str, code: int) -> bytes:
-    return bytes([code]) + _encoded(text)
-
-
 def _encoded(text: str) -> bytes:
     return text.encode(errors="replace")
-
-
-def _tell(inlet: int, data: bytes) -> None:
-    """Write all of it to a pipe."""
-    while data:
-        data = data[os.write(inlet, data) :]
 
 
 def _make_group(child: int) -> None:

@@ -80,7 +80,10 @@ class Inquiry:
         if not asked:
             return report
         found = self._machine.owners(asked, self._task.deadline)
-        return report._replace(owners={**report.owners, **found})
+        # One object for all sockets of a process: there may be very many.
+        shared: dict[Owner, Owner] = {}
+        same = {socket: shared.setdefault(owner, owner) for socket, owner in found.items()}
+        return report._replace(owners={**report.owners, **same})
 
     def with_registrations(self, report: Report, interfaces: Iterable[Interface]) -> Report:
         """The report with what the portmappers of some interfaces say now."""

@@ -22,14 +22,14 @@ from check_portcheck.daemons import (
 from check_portcheck.elsewhere import bound_services
 from check_portcheck.inquiry import Inquiry
 from check_portcheck.memory.history import History, compare
-from check_portcheck.model import Interface, Method, Protocol, Report
+from check_portcheck.model import Evidence, Interface, Method, Protocol, Report
 from check_portcheck.outcome import Outcome
 from check_portcheck.policy.judgement import judge
 from check_portcheck.probing.portset import PortSet
 from check_portcheck.provisional import Provisional, not_probed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from check_portcheck.confirmation import Doubts
     from check_portcheck.deadline import Deadline
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
 _PAUSE_SHARE, _RESERVE_SHARE = 0.3, 0.15
 """Parts of the time limit: the pause at most, and what is kept for the second look."""
+
+_ALIKE = 2
+"""For each second that a glance at the table and its judgement takes, where sockets come by the ten
+thousand, so many more are kept: the same is to be done again after the ports."""
+
+_OWNERS = "looking for owners"
 
 _CLIENT_LOOKS, _CLIENT_TIME = 5, 3.0
 """Looks at UDP ports for clients, and the seconds over which they are spread at least."""
@@ -92,15 +98,8 @@ class _Investigation:
         history = History()
         if self._task.settings.state:
             history = compare(self._task.memory, report, verdict, self._task.names, taken)
-        seconds = began - self._task.deadline.left()
-        return Outcome(
-            self._task,
-            report._replace(seconds=seconds),
-            verdict,
-            history,
-            self._task.notes,
-            taken,
-        )
+        report = report._replace(seconds=began - self._task.deadline.left())
+        return Outcome(self._task, report, verdict, history, self._task.notes, taken)
 
     # The looks
 
@@ -121,7 +120,7 @@ class _Investigation:
             for interface in report.interfaces
             for protocol in report.protocols
         }
-        report = self._with_first_registrations(report, wanted)
+        report = self._asked_beforehand(report, wanted)
         deadline = self._task.deadline.earlier(self._pause + self._reserve)
         start = self._task.memory.resume if self._task.memory else None
         found = self._look(report, wanted, deadline, start, self._ports)
@@ -129,24 +128,42 @@ class _Investigation:
             services=found.services, unanswered=found.unanswered, coverage=found.coverage
         )
         if self._policy.names_owners:
-            self._provisional.tell_at_once(report, "looking for owners")
+            self._tell_before_owners(report)
         return self._inquiry.with_decisive_owners(report)
 
-    def _with_first_registrations(self, report: Report, wanted: Wanted) -> Report:
-        """The report with what the portmappers say, where rules name programs.
+    def _tell_before_owners(self, report: Report) -> None:
+        """Tell what is known before owners are looked for, where that is more than at a glance."""
+        probed = any(service.evidence is not Evidence.TABLE for service in report.services)
+        if probed or report.method is not Method.FULL:
+            self._provisional.tell_at_once(report, _OWNERS)
+        else:
+            self._provisional.tell_step(_OWNERS)
 
-        Before that, and before ports are contacted, what the socket table has to say is told.
+    def _asked_beforehand(self, report: Report, wanted: Wanted) -> Report:
+        """The report with what is asked before ports are contacted, which may take long.
+
+        What the socket table has to say is told before that, and in between.
         """
-        asked = self._policy.names_rpc
-        if not asked and report.method is Method.TABLE:
+        questions = list(self._questions(report))
+        if not questions and report.method is Method.TABLE:
             return report
+        steps = [*(step for step, _ in questions), "looking at the ports"]
+        began = self._task.deadline.left()
         glance = self._glance(report, wanted)
-        if asked:
-            self._provisional.tell_at_once(glance, "asking the portmapper")
-            report = self._inquiry.with_registrations(report, report.interfaces)
-            glance = glance._replace(registrations=report.registrations)
-        self._provisional.tell_at_once(glance, "looking at the ports")
-        return report
+        self._provisional.tell_at_once(glance, steps[0])
+        self._reserve += _ALIKE * (began - self._task.deadline.left())
+        for (_, ask), following in zip(questions, steps[1:], strict=True):
+            glance = ask(glance)
+            self._provisional.tell_at_once(glance, following)
+        return report._replace(registrations=glance.registrations, owners=glance.owners)
+
+    def _questions(self, report: Report) -> Iterator[tuple[str, Callable[[Report], Report]]]:
+        """What is asked before ports are contacted: the step, and how a report knows more by it."""
+        if self._policy.names_rpc:
+            where = report.interfaces
+            yield "asking the portmapper", lambda of: self._inquiry.with_registrations(of, where)
+        if self._policy.names_owners and report.method is Method.FULL:
+            yield _OWNERS, self._inquiry.with_decisive_owners
 
     def _glance(self, report: Report, wanted: Wanted) -> Report:
         """What the socket table alone has to say, which takes no time and contacts nothing."""
@@ -257,12 +274,14 @@ class _Investigation:
 
     def _again(self, numbers: Mapping[Target, set[int]]) -> dict[Target, PortSet]:
         """The ports in doubt that are not skipped; where the same are, the same object."""
-        alike: dict[tuple[int, ...], PortSet] = {}
+        alike: dict[tuple[int, int], PortSet] = {}
         wanted: dict[Target, PortSet] = {}
         for (interface, protocol), doubted in numbers.items():
             allowed = self._ports(interface, protocol)
-            again = tuple(sorted(number for number in doubted if number in allowed))
-            wanted[interface, protocol] = alike.setdefault(again, PortSet(again))
+            key = (id(doubted), id(allowed))
+            if key not in alike:
+                alike[key] = PortSet(tuple(sorted(filter(allowed.__contains__, doubted))))
+            wanted[interface, protocol] = alike[key]
         return wanted
 
     def _ports(self, interface: Interface, protocol: Protocol) -> PortSet:

@@ -403,6 +403,9 @@ class Report(NamedTuple):
 
     def by_programs(self, service: OpenService) -> Iterator[tuple[OpenService, tuple[int, ...]]]:
         """The service, cut where other RPC programs are registered on it, with their numbers."""
+        if not self.registrations:  # and there may be very many services
+            yield service, ()
+            return
         groups: dict[tuple[int, ...], list[Interface]] = {}
         for interface in service.interfaces:
             programs = self.programs_at(interface, service.port)
@@ -417,7 +420,7 @@ class Report(NamedTuple):
 
     def programs_at(self, interface: Interface, port: Port) -> tuple[int, ...]:
         """The numbers of the RPC programs registered on a port of one interface."""
-        return self.registered(interface).programs.get(port, ())
+        return self.registered(interface).programs.get(port, ()) if self.registrations else ()
 
     def registered(self, interface: Interface) -> Registrations:
         """What the portmapper of an interface says; nothing where it was not asked."""

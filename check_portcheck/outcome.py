@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from check_portcheck.policy.verdict import FindingKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from check_portcheck.config.settings import Settings
     from check_portcheck.deadline import Deadline
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
         """
         names = self.task.chosen.counted
         counted: dict[str, _Found] = {name: defaultdict(set) for name in names}
-        for (what, interfaces), items in self._by_interfaces().items():
+        for (what, _), (interfaces, items) in self._by_interfaces().items():
             for name in _chosen(interfaces) or names[:1]:
                 counted[name][what] |= items
         return {
@@ -84,14 +84,27 @@ class Outcome(NamedTuple):
             for name, found in counted.items()
         }
 
-    def _by_interfaces(self) -> Mapping[tuple[str, tuple[Interface, ...]], set[object]]:
-        """Open services and findings by the interfaces on which they are; many share the same."""
-        found: defaultdict[tuple[str, tuple[Interface, ...]], set[object]] = defaultdict(set)
-        for judged in self.verdict.judged:
-            found[_OPEN, judged.service.interfaces].add(judged.service.port)
-        for finding in self.verdict.findings:
-            found[finding.kind, finding.interfaces].add(finding.item)
+    def _by_interfaces(
+        self,
+    ) -> Mapping[tuple[str, int], tuple[tuple[Interface, ...], set[object]]]:
+        """Open services and findings by the interfaces on which they are; many share the same.
+
+        By identity: comparing the interfaces of each is what would take the time.
+        """
+        found: dict[tuple[str, int], tuple[tuple[Interface, ...], set[object]]] = {}
+        for what, interfaces, item in self._counted():
+            key = (what, id(interfaces))
+            if key not in found:
+                found[key] = (interfaces, set())
+            found[key][1].add(item)
         return found
+
+    def _counted(self) -> Iterator[tuple[str, tuple[Interface, ...], object]]:
+        """What counts, where it is and what makes it another one."""
+        for judged in self.verdict.judged:
+            yield _OPEN, judged.service.interfaces, judged.service.port
+        for finding in self.verdict.findings:
+            yield finding.kind, finding.interfaces, finding.item
 
 
 _Found = defaultdict[str, set[object]]

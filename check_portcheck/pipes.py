@@ -43,19 +43,31 @@ def collect(
     return unfinished
 
 
-def message(kind: bytes, content: bytes) -> bytes:
-    """What is written for a message; its kind is a single byte."""
-    return kind + len(content).to_bytes(_SIZE, "big") + content
+def tell(inlet: int, kind: bytes, *contents: bytes) -> None:
+    """Write a message; its kind is a single byte."""
+    size = sum(map(len, contents))
+    write(inlet, kind + size.to_bytes(_SIZE, "big"))
+    for content in contents:
+        write(inlet, content)
 
 
-def messages(written: bytes) -> dict[bytes, bytes]:
+def write(inlet: int, data: bytes) -> None:
+    """Write all of it to a pipe."""
+    # A view, since it may be long and a pipe takes little at a time.
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(inlet, rest) :]
+
+
+def messages(written: bytearray) -> dict[bytes, memoryview]:
     """The last whole message of each kind."""
-    last: dict[bytes, bytes] = {}
+    last: dict[bytes, memoryview] = {}
+    view = memoryview(written)
     start = 0
-    while head := written[start : start + 1 + _SIZE]:
+    while head := bytes(view[start : start + 1 + _SIZE]):
         begin = start + len(head)
         start = begin + int.from_bytes(head[1:], "big")
-        if len(head) <= _SIZE or start > len(written):
+        if len(head) <= _SIZE or start > len(view):
             break  # whoever wrote it was ended meanwhile
-        last[head[:1]] = written[begin:start]
+        last[head[:1]] = view[begin:start]
     return last

@@ -61,6 +61,10 @@ class Provisional:
             )
         self._tell(step, outcome)
 
+    def tell_step(self, step: str) -> None:
+        """Tell of a step before which nothing new is known."""
+        self._tell(step, None)
+
     def tell_unconfirmed(self, report: Report, verdict: Verdict, step: str) -> None:
         """Tell of the verdict after a single look."""
         self.tell(report, _unconfirmed(report, verdict), step)
@@ -73,7 +77,7 @@ class Provisional:
         if found or self._told != _NOTHING:
             self.tell(report, verdict, step)
         else:
-            self._tell(step, None)
+            self.tell_step(step)
 
 
 def not_probed(report: Report) -> tuple[Unanswered, ...]:

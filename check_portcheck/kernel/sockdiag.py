@@ -9,6 +9,7 @@ import errno
 import socket
 import struct
 import sys
+from functools import lru_cache
 
 from check_portcheck.kernel import netlink
 from check_portcheck.model import Protocol, Socket
@@ -49,18 +50,22 @@ def row(protocol: Protocol, payload: bytes) -> Socket:
     family, port, source, device, cookie, uid, inode = _ROW.unpack_from(payload)
     if family not in (socket.AF_INET, socket.AF_INET6):
         raise OSError(errno.EBADMSG, "socket table row of another family")
-    packed = source[:4] if family == socket.AF_INET else source
+    v6only = family == socket.AF_INET6 and _is_v6only(payload)
+    number = int.from_bytes(port, "big")
+    # Without names of arguments: rows come by the ten thousand, and those take as long as the rest.
+    return Socket(protocol, _text(family, source), number, v6only, device, uid, inode, cookie)
+
+
+@lru_cache(maxsize=4096)
+def _text(family: int, source: bytes) -> str:
+    """An address as text, one and the same for all sockets that are bound to it."""
+    return socket.inet_ntop(family, source[:4] if family == socket.AF_INET else source)
+
+
+def _is_v6only(payload: bytes) -> bool:
+    """Whether a row's socket does not answer IPv4."""
     attributes = netlink.attributes(payload[_ROW.size :])
-    return Socket(
-        protocol=protocol,
-        address=socket.inet_ntop(family, packed),
-        port=int.from_bytes(port, "big"),
-        v6only=attributes.get(_INET_DIAG_SKV6ONLY, b"\0") != b"\0",
-        device=device,
-        uid=uid,
-        inode=inode,
-        cookie=cookie,
-    )
+    return attributes.get(_INET_DIAG_SKV6ONLY, b"\0") != b"\0"
 
 
 class LookupRequests:

@@ -73,13 +73,23 @@ class History(NamedTuple):
         self, kind: FindingKind, item: Item, interfaces: Iterable[Interface]
     ) -> float | None:
         """When a finding was first seen on any of the interfaces; None where nothing is known."""
-        places, what = set(map(str, interfaces)), _what(kind, item)
-        times = (
-            known[what]
+        return next(self.each_first_seen(kind, (item,), interfaces), None)
+
+    def each_first_seen(
+        self, kind: FindingKind, items: Iterable[Item], interfaces: Iterable[Interface]
+    ) -> Iterator[float]:
+        """The same of several findings on the same interfaces, left out where nothing is known."""
+        places = set(map(str, interfaces))
+        here = [
+            known
             for where, known in self.since.items()
-            if what in known and (not places or not places.isdisjoint(where.split()))
-        )
-        return min(times, default=None)
+            if not places or not places.isdisjoint(where.split())
+        ]
+        for item in items:
+            what = _what(kind, item)
+            times = [known[what] for known in here if what in known]
+            if times:
+                yield min(times)
 
 
 def compare(
@@ -96,10 +106,11 @@ def opened(report: Report, names: Names) -> dict[str, dict[str, list[str]]]:
     Left out is what has no socket: a later run may have no time to probe it again.
     """
     found: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+    places = _Places()
     with_socket = (service for service in report.services if not service.no_socket)
     for service in with_socket:
         for part, programs in report.by_programs(service):
-            where = _joined(part.interfaces)
+            where = places.text(part.interfaces)
             found[where][str(part.port)] = [names.rpc(program) for program in programs]
     return dict(found)
 
@@ -108,11 +119,13 @@ def _since(known: Since, verdict: Verdict, now: float) -> dict[str, dict[str, fl
     """When the findings of a verdict were first seen on any of the interfaces where they are."""
     before = _by_interface(known)
     since: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    places = _Places()
     for finding in verdict.findings:
         what = _what(finding.kind, finding.item)
-        known_there = (before.get(str(each), NOTHING) for each in finding.interfaces)
+        where = places.text(finding.interfaces)
+        known_there = (before.get(each, NOTHING) for each in where.split())
         times = [found[what] for found in known_there if what in found]
-        since[_joined(finding.interfaces)][what] = min(times, default=now)
+        since[where][what] = min(times, default=now)
     return dict(since)
 
 
@@ -121,8 +134,18 @@ def _what(kind: FindingKind, item: Item) -> str:
     return f"{kind} {item}"
 
 
-def _joined(interfaces: Iterable[Interface]) -> str:
-    return " ".join(map(str, interfaces))
+class _Places:
+    """Groups of interfaces as they are remembered; many services are on the same one."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[str, tuple[Interface, ...]]] = {}
+        """By identity, with the group itself, so that no other gets its identity meanwhile."""
+
+    def text(self, interfaces: tuple[Interface, ...]) -> str:
+        """The interfaces with blanks between them."""
+        if id(interfaces) not in self._texts:
+            self._texts[id(interfaces)] = (" ".join(map(str, interfaces)), interfaces)
+        return self._texts[id(interfaces)][0]
 
 
 def _events(before: Opened, report: Report, names: Names) -> Iterator[Event]:

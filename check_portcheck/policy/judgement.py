@@ -36,6 +36,9 @@ from check_portcheck.policy.verdict import Finding, FindingKind, Judged, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    _Known = dict[tuple[tuple[int, ...], tuple[int, ...]], Judged]
+    """What is said of the first service, by the identities of rules and owners."""
+
 _REMEDIES = dict.fromkeys((Unseen.NOT_ROOT, Unseen.HIDEPID), ": run it by sudo")
 """What helps where the owner could not be seen, by the reason."""
 
@@ -47,10 +50,11 @@ def judge(report: Report, policy: Policy) -> Verdict:
     """What *policy* says of *report*."""
     judged: list[Judged] = []
     used: set[int] = set()
+    known: _Known = {}
     for service in report.services:
         for part, rules in parts(report, policy, service):
             used.update(map(id, rules))
-            judged += _judged(report, policy, part, rules)
+            judged += _judged_alike(report, policy, part, rules, known)
     findings = [each.finding for each in judged if each.finding]
     findings += missing.missing(report, policy)
     findings += missing.unanswered(report, policy)
@@ -133,6 +137,27 @@ def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:
     return (rule.kind is not Kind.IGNORE, rule.kind is not Kind.REQUIRED, rule.source, str(rule))
 
 
+def _judged_alike(
+    report: Report, policy: Policy, service: OpenService, rules: Sequence[Rule], known: _Known
+) -> Iterator[Judged]:
+    """As _judged(), which says the same of all services with the same owners and rules.
+
+    They come by the ten thousand, and putting the reason into words is what takes the time.
+    """
+    if not rules or service.port.number == PORTMAPPER_PORT:
+        yield from _judged(report, policy, service, rules)
+        return
+    owners = tuple(id(report.owners.get(socket)) for socket in service.sockets)
+    key = (tuple(map(id, rules)), owners)
+    if key not in known:
+        (known[key],) = _judged(report, policy, service, rules)
+    _, rule, finding = known[key]
+    if finding:
+        item = PortRange.of(service.port)
+        finding = finding._replace(interfaces=service.interfaces, item=item, service=service)
+    yield Judged(service, rule, finding)
+
+
 def _judged(
     report: Report, policy: Policy, service: OpenService, rules: Sequence[Rule]
 ) -> Iterator[Judged]:
@@ -149,6 +174,9 @@ def _disallowed(
     report: Report, policy: Policy, service: OpenService, rules: Sequence[Rule]
 ) -> Iterator[Finding]:
     """The findings for a service that no rule allows as it stands, *rules* being about it."""
+    if service.port.number != PORTMAPPER_PORT:
+        yield _not_allowed(report, service, rules)
+        return
     left: list[Interface] = []
     for interface in service.interfaces:
         unsure = _unsure_portmapper(report, policy, service, interface)
@@ -163,12 +191,12 @@ def _disallowed(
 def _unsure_portmapper(
     report: Report, policy: Policy, service: OpenService, interface: Interface
 ) -> Finding | None:
-    """The finding for a port 111 that may be the portmapper a rule allows, but does not say so.
+    """The finding for port 111, which may be the portmapper a rule allows, but does not say so.
 
     The portmapper is at that port wherever it runs (RFC 1833, 3.2).
     """
     reason = report.registered(interface).unreachable
-    if reason is None or service.port.number != PORTMAPPER_PORT:
+    if reason is None:
         return None
     named = policy.naming(service.port, report.ephemeral)
     rules = list(concerning(named, interface, (PORTMAPPER_PROGRAM,)))

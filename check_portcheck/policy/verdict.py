@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from check_portcheck.policy.rules import Item, Rule
 
+    Position = tuple[int, str, int, int, str]
+    """By which what is judged is sorted."""
+
 
 class FindingKind(enum.StrEnum):
     """What is wrong."""
@@ -68,7 +71,7 @@ class Judged(NamedTuple):
     @property
     def item(self) -> Item:
         """Its port."""
-        return PortRange.of(self.service.port)
+        return self.finding.item if self.finding else PortRange.of(self.service.port)
 
 
 class Verdict(NamedTuple):
@@ -86,18 +89,19 @@ class Verdict(NamedTuple):
 
 def order(
     interfaces: Iterable[Interface],
-) -> Callable[[Sequence[Interface], Item], tuple[int, str, int, str]]:
+) -> Callable[[Sequence[Interface], Item], Position]:
     """The key by which what is judged is sorted: the first interface, protocol and number.
 
     *interfaces* are all that are scanned.
     """
     indices = {interface: index for index, interface in enumerate(interfaces)}
 
-    def position(where: Sequence[Interface], item: Item) -> tuple[int, str, int, str]:
-        number = item.span.first if isinstance(item, PortRange) else 0
+    def position(where: Sequence[Interface], item: Item) -> Position:
         # What is on no interface comes first, what is bound where nothing is scanned last.
         index = indices.get(where[0], len(indices)) if where else -1
-        return (index, item.protocol, number, str(item))
+        if isinstance(item, PortRange):
+            return (index, item.protocol, *item.span, "")
+        return (index, item.protocol, 0, 0, str(item))
 
     return position
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from check_portcheck.model import Span
@@ -21,7 +22,7 @@ class PortSet:
         self._members = whole if isinstance(whole, range) else frozenset(whole)
         """The same, for the question whether a number is among them: they may be many."""
         self._without = without
-        """Those of *whole* that do not belong."""
+        """Those of *whole* that do not belong; all of them are in it."""
 
     def minus(self, numbers: Iterable[int]) -> PortSet:
         """The set without some more."""
@@ -30,8 +31,11 @@ class PortSet:
 
     def cut(self, size: int) -> Iterator[PortSet]:
         """The set in parts of *size* numbers, those included that are left out."""
+        without = sorted(self._without)
         for start in range(0, len(self._whole), size):
-            yield PortSet(self._whole[start : start + size], self._without)
+            part = self._whole[start : start + size]
+            first, end = bisect_left(without, part[0]), bisect_right(without, part[-1])
+            yield PortSet(part, frozenset(without[first:end]))
 
     def numbers(self) -> Sequence[int]:
         """The numbers, in ascending order."""
@@ -45,7 +49,7 @@ class PortSet:
             yield from spans(self.numbers())
             return
         first = self._whole.start
-        for number in sorted(number for number in self._without if number in self._members):
+        for number in sorted(self._without):
             if number > first:
                 yield Span(first, number - 1)
             first = number + 1
@@ -56,7 +60,7 @@ class PortSet:
         return number not in self._without and number in self._members
 
     def __len__(self) -> int:
-        return len(self._whole) - sum(number in self._members for number in self._without)
+        return len(self._whole) - len(self._without)
 
     def __repr__(self) -> str:
         return f"PortSet({self._whole!r}, {self._without!r})"

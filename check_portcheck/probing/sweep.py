@@ -44,7 +44,7 @@ def sweep(wanted: Mapping[Target, PortSet], deadline: Deadline, start: int | Non
     Raises SocketTableError or SweepError.
     """
     parts = [block for target, ports in wanted.items() for block in blocks.cut(*target, ports)]
-    if not parts:
+    if not any(block.ports for block in parts):
         return Look(())
     # Runs that cannot probe all of it shall probe another part each time.
     first = (int.from_bytes(os.urandom(4), "big") if start is None else start) % len(parts)

@@ -83,24 +83,25 @@ def entries(
 
     *by_program* is whether other RPC programs make another entry. Any user may register thousands.
     """
-    order = {interface: index for index, interface in enumerate(report.interfaces)}
+    places = _Groups(report.interfaces)
     kinds: dict[_Alike, tuple[int, Rule | None]] = {}
-    where: dict[tuple[int, Item, Programs], tuple[Interface, ...]] = {}
+    where: dict[tuple[int, Item, Programs], tuple[int, ...]] = {}
     for subject in subjects:
         number, _ = kinds.setdefault(_alike(report, subject), (len(kinds), subject.rule))
         for interfaces, programs in _parts(report, subject):
             spot = (number, subject.item, programs)
-            known = where.get(spot)
-            where[spot] = _together(known, interfaces, order) if known else interfaces
-    groups: dict[tuple[int, tuple[Interface, ...], Programs], dict[Item, Programs]] = {}
-    for (number, item, programs), interfaces in where.items():
-        key = (number, interfaces, programs if by_program else ())
+            where[spot] = (*where.get(spot, ()), places.number(interfaces))
+    groups: dict[tuple[int, int, Programs], dict[Item, Programs]] = {}
+    for (number, item, programs), parts in where.items():
+        key = (number, places.together(parts), programs if by_program else ())
         groups.setdefault(key, {})[item] = programs
     alikes = list(kinds.items())
     found: list[Entry] = []
-    for (number, interfaces, _), items in groups.items():
+    for (number, place, _), items in groups.items():
         alike, (_, rule) = alikes[number]
-        found.append(Entry(interfaces, alike.owners, alike.mark, alike.reason, rule, items))
+        found.append(
+            Entry(places.interfaces(place), alike.owners, alike.mark, alike.reason, rule, items)
+        )
     return sorted(found, key=lambda entry: entry.size)
 
 
@@ -146,9 +147,40 @@ def _parts(report: Report, subject: Subject) -> Iterable[tuple[tuple[Interface, 
     return ((service.interfaces, programs) for service, programs in cut)
 
 
-def _together(
-    some: Iterable[Interface], others: Iterable[Interface], order: Mapping[Interface, int]
-) -> tuple[Interface, ...]:
-    """Both, in the order of the scan."""
-    every = dict.fromkeys((*some, *others))
-    return tuple(sorted(every, key=lambda each: order.get(each, len(order))))
+class _Groups:
+    """Groups of interfaces by number: comparing those of every service is what takes the time."""
+
+    def __init__(self, scanned: Iterable[Interface]) -> None:
+        self._order = {interface: index for index, interface in enumerate(scanned)}
+        self._numbers: dict[tuple[Interface, ...], int] = {}
+        self._groups: list[tuple[Interface, ...]] = []
+        self._by_identity: dict[int, tuple[int, tuple[Interface, ...]]] = {}
+        """With the group itself, so that no other gets its identity meanwhile."""
+        self._together: dict[tuple[int, ...], int] = {}
+
+    def number(self, group: tuple[Interface, ...]) -> int:
+        """The number of a group, the same for an equal one."""
+        known = self._by_identity.get(id(group))
+        if known is None:
+            known = self._by_identity[id(group)] = (self._number(group), group)
+        return known[0]
+
+    def together(self, numbers: tuple[int, ...]) -> int:
+        """The number of the group that some make up, in the order of the scan."""
+        if len(numbers) == 1:
+            return numbers[0]
+        if numbers not in self._together:
+            every = dict.fromkeys(each for number in numbers for each in self._groups[number])
+            group = sorted(every, key=lambda each: self._order.get(each, len(self._order)))
+            self._together[numbers] = self._number(tuple(group))
+        return self._together[numbers]
+
+    def interfaces(self, number: int) -> tuple[Interface, ...]:
+        """The group of that number."""
+        return self._groups[number]
+
+    def _number(self, group: tuple[Interface, ...]) -> int:
+        if group not in self._numbers:
+            self._numbers[group] = len(self._groups)
+            self._groups.append(group)
+        return self._numbers[group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _MOST_IN_NEED = 100
 """Services, and findings, of an object that is told only where a run cannot be finished."""
+
+_CHUNK = 500
+"""Items of a list that are put into text at a time."""
 
 _FORMAT = 2
 """The version of the object's form."""
@@ -82,8 +86,16 @@ def _text(members: Mapping[str, Any], lists: Mapping[str, Iterable[object]] = NO
     # Without indentation: with it the module's encoder in C is left aside.
     parts = [json.dumps(members, ensure_ascii=True)[:-1]]
     for name, items in lists.items():
-        parts += (f', "{name}": [', ", ".join(map(json.dumps, items)), "]")
+        texts = (json.dumps(chunk, ensure_ascii=True)[1:-1] for chunk in _chunks(items))
+        parts += (f', "{name}": [', ", ".join(texts), "]")
     return "".join((*parts, "}\n"))
+
+
+def _chunks(items: Iterable[object]) -> Iterator[list[object]]:
+    """The items, many at a time: for each text the module makes an encoder anew."""
+    left = iter(items)
+    while chunk := list(islice(left, _CHUNK)):
+        yield chunk
 
 
 def _known(outcome: Outcome) -> dict[str, Any]:
@@ -235,8 +247,12 @@ def _coverage(coverage: Coverage) -> dict[str, int]:
     return figures
 
 
+@lru_cache(maxsize=1024)
 def _owner(owner: Owner) -> dict[str, Any]:
-    """Who holds a socket; the processes are null where they could not be seen."""
+    """Who holds a socket; the processes are null where they could not be seen.
+
+    The same object for all sockets of an owner, of which there may be very many.
+    """
     unseen = None if owner.processes else owner.unseen
     return {
         "user": owner.user and clean(owner.user),

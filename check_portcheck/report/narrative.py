@@ -120,8 +120,7 @@ class Narrative:
         history = self._outcome.history
         if not history.since:
             return ""
-        seen = {history.first_seen(kind, item, entry.interfaces) for item in entry.items}
-        times = sorted(each for each in seen if each is not None)
+        times = sorted(set(history.each_first_seen(kind, entry.items, entry.interfaces)))
         if not times:
             return ""
         newest = f", the newest {_moment(times[-1])}" if len(times) > 1 else ""

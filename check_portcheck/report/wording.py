@@ -26,6 +26,8 @@ def clean(text: str) -> str:
     That is control characters, line ends, bytes that are no UTF-8 (lone surrogates here), invisible
     and bidirectional marks, and ``|``, behind which performance data is looked for.
     """
+    if text.isprintable() and "|" not in text:  # as nearly all is
+        return text
     return "".join(char if char.isprintable() and char != "|" else "?" for char in text)
 
 

@@ -84,10 +84,12 @@ class Written:
         forwarded: Mapping[tuple[Interface, Port], Endpoint] | None = None,
         takes: float = 0.0,
         glance: Look | None = NOTHING_LISTED,
+        glance_takes: float = 0.0,
     ) -> None:
         """*glance* is what the table alone has before the first look, None where nobody asks."""
         self._looks = list(looks)
         self._glance = glance
+        self._glance_takes = glance_takes
         self._registrations = {each: list(known) for each, known in (registrations or {}).items()}
         self._owners = owners or {}
         self._forwarded = forwarded or {}
@@ -115,6 +117,7 @@ class Written:
     ) -> Look:
         if self._glance is not None and method is Method.TABLE and not self.asked:
             glance, self._glance = self._glance, None
+            self.now += self._glance_takes
             return glance
         self.scanned = interfaces
         self.asked.append(Asked(method, wanted, deadline.left(), start))

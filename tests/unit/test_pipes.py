@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check_portcheck.deadline import Deadline
-from check_portcheck.pipes import collect, message, messages
+from check_portcheck.pipes import collect, messages, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,12 +99,29 @@ def test_no_pipes_are_no_wait() -> None:
     assert collected([]) == set()
 
 
+def told(*of: tuple[bytes, bytes]) -> bytearray:
+    """What is written to a pipe for some messages."""
+    pipe = Pipe()
+
+    def write() -> None:
+        for kind, content in of:
+            tell(pipe.inlet, kind, content[:1], content[1:])
+        os.close(pipe.inlet)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert not collect({pipe.output: pipe.read}, Deadline.after(60))
+    writer.join()
+    os.close(pipe.output)
+    return pipe.read
+
+
 def test_of_each_kind_the_last_whole_message_counts() -> None:
-    written = message(b"a", b"one") + message(b"b", b"") + message(b"a", LARGE)
+    written = told((b"a", b"one"), (b"b", b""), (b"a", LARGE))
     assert messages(written) == {b"a": LARGE, b"b": b""}
 
 
 def test_a_message_that_was_cut_off_is_none() -> None:
-    whole, last = message(b"a", b"one"), message(b"a", b"two")
-    for end in range(len(last)):
-        assert messages(whole + last[:end]) == {b"a": b"one"}
+    written = told((b"a", b"one"), (b"a", b"two"))
+    for end in range(len(written) // 2, len(written)):
+        assert messages(written[:end]) == {b"a": b"one"}

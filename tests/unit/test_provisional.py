@@ -127,6 +127,19 @@ def test_a_backdoor_is_told_before_owners_are_looked_for() -> None:
     ]
 
 
+def test_owners_are_looked_for_before_ports_are_probed() -> None:
+    wrong = service("22/tcp", owners=(owned("nc"),))
+    found = seen(wrong)
+    machine = Written(found, found, owners=known(wrong), glance=found)
+    steps = told(machine, "optional * 22/tcp@sshd")
+    finding = "unexpected 192.0.2.7:22/tcp: owner nc, expected sshd"
+    assert steps[0] == ("looking for owners", None)
+    assert steps[1][0] == "looking at the ports"
+    assert finding in (steps[1][1] or ())
+    assert ("looking again", [finding]) in steps
+    assert len(machine.asked_owners) == 1
+
+
 def test_a_required_port_is_not_missing_before_it_was_probed() -> None:
     found = seen(BACKDOOR)
     steps = told(Written(found, found, owners=known(BACKDOOR), glance=found), "required * 80/tcp")
@@ -145,6 +158,16 @@ def test_a_port_for_clients_is_not_unexpected_at_first_sight(other: tuple[Seen, 
     assert steps["looking again"] == [*backdoor, perhaps]
     assert (steps["looking at the ports"] is None) == (not other)
     assert steps["looking up what is behind it"] == backdoor
+
+
+def test_a_table_that_takes_long_leaves_as_long_again_for_what_comes_after_the_ports() -> None:
+    """As one of 60,000 sockets does: all of it is read and judged again."""
+    found = seen(BACKDOOR)
+    at_once = Written(found, found, owners=known(BACKDOOR), glance=found)
+    slow = Written(found, found, owners=known(BACKDOOR), glance=found, glance_takes=1.0)
+    for machine in (at_once, slow):
+        run(machine, seconds=20.0)
+    assert at_once.asked[0].seconds - slow.asked[0].seconds == pytest.approx(1.0 + 2 * 1.0)
 
 
 def test_what_was_known_before_a_failure_was_told() -> None:

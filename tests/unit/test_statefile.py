@@ -163,7 +163,7 @@ def test_times_are_those_that_a_calendar_can_take(path: Path) -> None:
 
 
 def test_no_more_is_read_than_a_state_may_take(path: Path) -> None:
-    content, most = json.dumps(VALUES), 4 * 1024 * 1024
+    content, most = json.dumps(VALUES), 16 * 1024 * 1024
     assert statefile.read(written(path, content + " " * (most - len(content)) + "x")) == MEMORY
     assert complaint(written(path, content + " " * (most - len(content) - 1) + "x")) == "is damaged"
 
