@@ -27,7 +27,7 @@ def bound_services(sockets: Iterable[Socket], chosen: Chosen) -> list[OpenServic
     All count where every address is chosen, else those bound to a scanned address.
     """
     scanned = {each.address.partition("%")[0]: each for each in chosen.interfaces}
-    places: dict[tuple[str, int], Interface | None] = {}
+    places: dict[tuple[str, int | None], Interface | None] = {}
     found: dict[tuple[Port, Interface], list[Socket]] = {}
     for socket in sockets:
         key = (socket.address, socket.device)

@@ -99,7 +99,8 @@ class _Investigation:
         if self._task.settings.state:
             history = compare(self._task.memory, report, verdict, self._task.names, taken)
         report = report._replace(seconds=began - self._task.deadline.left())
-        return Outcome(self._task, report, verdict, history, self._task.notes, taken)
+        notes = (*self._task.notes, *report.notes)
+        return Outcome(self._task, report, verdict, history, notes, taken)
 
     # The looks
 
@@ -125,7 +126,10 @@ class _Investigation:
         start = self._task.memory.resume if self._task.memory else None
         found = self._look(report, wanted, deadline, start, self._ports)
         report = report._replace(
-            services=found.services, unanswered=found.unanswered, coverage=found.coverage
+            services=found.services,
+            unanswered=found.unanswered,
+            coverage=found.coverage,
+            notes=found.notes,
         )
         if self._policy.names_owners:
             self._tell_before_owners(report)

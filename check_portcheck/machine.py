@@ -63,7 +63,7 @@ class ThisMachine:
         """Who holds the sockets."""
         from check_portcheck.kernel import owners
 
-        return owners.find(sockets, deadline, sockettable.read)
+        return owners.find(sockets, deadline, sockettable.rows)
 
     def forwarded(
         self, asked: Collection[tuple[Interface, Port]], deadline: Deadline

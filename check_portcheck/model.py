@@ -215,10 +215,12 @@ class Socket(NamedTuple):
     address: str
     """The bound address without scope; ``0.0.0.0`` or ``::`` where it is the wildcard."""
     port: int
-    v6only: bool
-    """An IPv6 wildcard that does not answer IPv4."""
-    device: int
-    """Index of the device it is bound to (SO_BINDTODEVICE or a scope), 0 for none."""
+    v6only: bool | None
+    """An IPv6 wildcard that does not answer IPv4; None where the source does not tell."""
+    device: int | None
+    """Index of the device it is bound to (SO_BINDTODEVICE or a scope), 0 for none.
+
+    None where the source does not tell."""
     uid: int | None = None
     """User that opened it, None where the source does not tell."""
     inode: int | None = None
@@ -344,6 +346,8 @@ class Look(NamedTuple):
     coverage: Coverage = Coverage()
     unreached: tuple[Socket, ...] = ()
     """Rows of the socket table that answer on none of the interfaces."""
+    notes: tuple[str, ...] = ()
+    """What the socket table did not tell and why, one line each."""
 
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
@@ -400,6 +404,8 @@ class Report(NamedTuple):
     """Where what was sent to ports without a socket really went, as far as that could be told."""
     seconds: float = 0.0
     """Duration of the scan."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the ports were looked at, one line each."""
 
     def by_programs(self, service: OpenService) -> Iterator[tuple[OpenService, tuple[int, ...]]]:
         """The service, cut where other RPC programs are registered on it, with their numbers."""

@@ -6,9 +6,9 @@ import socket
 from collections import defaultdict
 from itertools import groupby, product
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.kernel import netlink, sockdiag
+from check_portcheck.kernel import netlink, procnet, sockdiag
 from check_portcheck.model import (
     V4_MAPPED,
     Evidence,
@@ -24,7 +24,7 @@ from check_portcheck.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    _Binding = tuple[str, bool, int]
+    _Binding = tuple[str, bool | None, int | None]
     """Bound address, V6ONLY and device: what decides where a socket answers."""
     _Group = tuple[tuple[Interface, ...], tuple[Socket, ...]]
 
@@ -36,29 +36,62 @@ _LOOKUP_BATCH = 128
 _LOCAL_PORT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
 _DEFAULT_PORT_RANGE = Span(32768, 60999)
 """What the kernel starts with (ip-sysctl)."""
+_FAMILIES = socket.AF_INET, socket.AF_INET6
 _ANY_IPV4 = bytes(4)
 _ANY_IPV6 = bytes(16)
+_WILDCARDS = _ANY_IPV4, _ANY_IPV6, V4_MAPPED + _ANY_IPV4
+_LINK_LOCAL = b"\xfe\x80"
+"""How addresses begin that each device may have (RFC 4291, 2.5.6)."""
+_ELSEWHERE = -1
+"""Index of a device that none of the interfaces has."""
 
 
 class SocketTableError(ScanError):
     """The socket table could not be read, by netlink or otherwise."""
 
 
-def read() -> tuple[Socket, ...]:
-    """Every TCP listener and every unconnected UDP socket of this network namespace."""
-    try:
-        return _by_netlink()
-    except OSError as refused:
-        return _by_psutil(refused)
+class Table(NamedTuple):
+    """The socket table."""
+
+    rows: tuple[Socket, ...]
+    degraded: tuple[str, ...] = ()
+    """What it does not know and why, one line; empty where it knows everything."""
 
 
-def open_services(table: Sequence[Socket], interfaces: Sequence[Interface]) -> list[OpenService]:
+def read() -> Table:
+    """Every TCP listener and every unconnected UDP socket of this network namespace.
+
+    Where netlink gives one protocol or family not, /proc/net has to do. Raises SocketTableError.
+    """
+    rows: list[Socket] = []
+    refusals: dict[str, list[str]] = {}
+    for protocol, family in product(Protocol, _FAMILIES):
+        try:
+            rows += _by_netlink(protocol, family)
+        except OSError as refused:
+            reason = f"netlink: {refused.strerror}"
+            listed = _by_files(protocol, family, reason)
+            if listed is not None:
+                rows += listed
+                refusals.setdefault(reason, []).append(procnet.path(protocol, family))
+    return Table(tuple(rows), tuple(map(_degraded, refusals.items())))
+
+
+def rows() -> tuple[Socket, ...]:
+    """The sockets of the table; raises SocketTableError."""
+    return read().rows
+
+
+def open_services(
+    table: Sequence[Socket], interfaces: Sequence[Interface], *, perhaps: bool = False
+) -> list[OpenService]:
     """The ports at which sockets of *table* answer on *interfaces*, by protocol and number.
 
     A port comes once for each group of interfaces on which the very same sockets answer. Within it
-    the sockets are in the order of the table, the interfaces in the order given.
+    the sockets are in the order of the table, the interfaces in the order given. With *perhaps*
+    sockets count, too, of which a degraded table does not tell whether they answer there.
     """
-    reach = _Reach(interfaces)
+    reach = _Reach(interfaces, perhaps=perhaps)
     services: list[OpenService] = []
     # The sort is stable: the sockets of a port stay in the order of the table.
     ordered = sorted(sorted(table, key=attrgetter("port")), key=attrgetter("protocol"))
@@ -69,8 +102,8 @@ def open_services(table: Sequence[Socket], interfaces: Sequence[Interface]) -> l
 
 
 def unreached(table: Sequence[Socket], interfaces: Sequence[Interface]) -> tuple[Socket, ...]:
-    """The sockets of *table* that answer on none of *interfaces*."""
-    reach = _Reach(interfaces)
+    """The sockets of *table* that answer on none of *interfaces*, for certain."""
+    reach = _Reach(interfaces, perhaps=True)
     return tuple(row for row in table if not reach.of(row))
 
 
@@ -110,10 +143,12 @@ class _Reach:
     worked out once for each, and equal groups of interfaces are one object.
     """
 
-    __slots__ = ("_by_address", "_by_binding", "_groups", "_interfaces")
+    __slots__ = ("_by_address", "_by_binding", "_groups", "_interfaces", "_perhaps")
 
-    def __init__(self, interfaces: Sequence[Interface]) -> None:
+    def __init__(self, interfaces: Sequence[Interface], *, perhaps: bool) -> None:
+        """*perhaps*: they answer, too, where the table does not tell that they do not."""
         self._interfaces = interfaces
+        self._perhaps = perhaps
         self._by_address: defaultdict[tuple[bytes, bool], list[int]] = defaultdict(list)
         for position, interface in enumerate(interfaces):
             for bound in _bound_there(interface):
@@ -137,12 +172,23 @@ class _Reach:
         return found
 
     def _reached(self, binding: _Binding) -> Iterator[int]:
-        address, v6only, device = binding
-        for position in self._by_address.get((_packed(address), v6only), ()):
+        address, v6only, device = self._read(binding)
+        for position in self._by_address.get((address, v6only), ()):
             # A packet to an own address arrives, for the lookup, on the device of its local route,
             # although it travels over lo (orig_oif in net/ipv4/route.c, ip6_rcv_core).
             if device in (0, self._interfaces[position].ifindex):
                 yield position
+
+    def _read(self, binding: _Binding) -> tuple[bytes, bool, int]:
+        """A binding with what is unknown of it taken at its widest, or at its narrowest."""
+        text, v6only, device = binding
+        address = _packed(text)
+        if v6only is None:
+            v6only = not self._perhaps
+        if device is None:
+            tells = address not in _WILDCARDS and not address.startswith(_LINK_LOCAL)
+            device = 0 if tells or self._perhaps else _ELSEWHERE
+        return address, v6only, device
 
 
 def _groups(rows: tuple[Socket, ...], reach: _Reach) -> Iterator[_Group]:
@@ -175,48 +221,26 @@ def _bound_there(interface: Interface) -> Iterator[tuple[bytes, bool]]:
         yield from product((_ANY_IPV4, V4_MAPPED + _ANY_IPV4, _ANY_IPV6), (False,))
 
 
-def _by_netlink() -> tuple[Socket, ...]:
-    rows: list[Socket] = []
+def _by_netlink(protocol: Protocol, family: socket.AddressFamily) -> list[Socket]:
     with netlink.connect(_NETLINK_SOCK_DIAG) as connection:
-        for protocol in Protocol:
-            for family in (socket.AF_INET, socket.AF_INET6):
-                request = sockdiag.dump_request(protocol, family)
-                payloads = netlink.dump(connection, sockdiag.SOCK_DIAG_BY_FAMILY, request)
-                rows += [sockdiag.row(protocol, payload) for payload in payloads]
-    return tuple(rows)
+        request = sockdiag.dump_request(protocol, family)
+        payloads = netlink.dump(connection, sockdiag.SOCK_DIAG_BY_FAMILY, request)
+    return [sockdiag.row(protocol, payload) for payload in payloads]
 
 
-def _by_psutil(refused: OSError) -> tuple[Socket, ...]:
-    """The table from /proc/net, which knows neither V6ONLY, devices, users nor inodes.
-
-    Where netlink is not to be had: gVisor, old container sandboxes.
-    """
-    import psutil  # 20 ms that only this fallback pays
-
-    v6only = _bindv6only()
+def _by_files(protocol: Protocol, family: socket.AddressFamily, reason: str) -> list[Socket] | None:
+    """The same from /proc/net, where netlink refuses for a *reason*; None without that family."""
     try:
-        connections = psutil.net_connections("inet")
-    except (OSError, RuntimeError, psutil.Error) as unreadable:
-        raise SocketTableError(f"netlink: {refused}; /proc/net: {unreadable}") from unreadable
-    rows: list[Socket] = []
-    for row in connections:
-        if row.type == socket.SOCK_STREAM:
-            protocol, serves = Protocol.TCP, row.status == psutil.CONN_LISTEN
-        else:
-            protocol, serves = Protocol.UDP, not row.raddr
-        if serves and row.laddr:
-            address, port = row.laddr
-            rows.append(Socket(protocol, address, port, v6only and address == "::", device=0))
-    return tuple(rows)
+        return procnet.read(protocol, family)
+    except (OSError, ValueError) as unreadable:
+        raise SocketTableError(f"{reason}; /proc/net: {unreadable}") from unreadable
 
 
-def _bindv6only() -> bool:
-    """The default of V6ONLY, all that is left to go by without netlink (ip-sysctl)."""
-    try:
-        with open("/proc/sys/net/ipv6/bindv6only", encoding="utf-8") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return False
+def _degraded(refusal: tuple[str, list[str]]) -> str:
+    """What the table does not know for one reason."""
+    reason, files = refusal
+    names = ", ".join(files)
+    return f"socket table degraded: {names} tell neither V6ONLY nor bound devices ({reason})"
 
 
 def _packed(address: str) -> bytes:

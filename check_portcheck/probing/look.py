@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.kernel import sockettable
-from check_portcheck.model import Coverage, Look, Method
+from check_portcheck.kernel import conntrack, sockettable
+from check_portcheck.model import Coverage, Look, Method, PortRange, Unanswered
+from check_portcheck.probing.portset import PortSet, spans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from check_portcheck.deadline import Deadline
+    from check_portcheck.kernel.sockettable import Table
     from check_portcheck.model import Interface, OpenService, Protocol, Socket, Target
-    from check_portcheck.probing.portset import PortSet
+
+    _Wanted = Mapping[Target, PortSet]
+
+_UNTOLD = "the socket table does not tell, --method full asks the port"
+_NO_TIME = "the socket table does not tell, and no time was left to ask the port"
 
 
 def look(
     method: Method,
     interfaces: Sequence[Interface],
-    wanted: Mapping[Target, PortSet],
+    wanted: _Wanted,
     deadline: Deadline,
     start: int | None = None,
 ) -> Look:
@@ -33,27 +39,113 @@ def look(
     *start* is where an earlier run stopped (Coverage.resume), None for anywhere. Raises
     SocketTableError or SweepError where nothing could be learnt.
     """
-    listed = _Listed(wanted)
-    table: tuple[Socket, ...] = ()
-    if method is not Method.PROBE:
-        table = sockettable.read()
-    listed.add(sockettable.open_services(table, interfaces))
-    unreached = sockettable.unreached(table, interfaces)
     if method is Method.TABLE:
-        total = sum(len(ports) for ports in wanted.values())
-        coverage = Coverage(ports=total, probed=total)
-        return Look(tuple(listed.services), coverage=coverage, unreached=unreached)
+        return _by_table(interfaces, wanted)
+    if method is Method.PROBE:
+        return _by_probes(sockettable.Table(()), interfaces, wanted, deadline, start)
+    found = _by_probes(sockettable.read(), interfaces, wanted, deadline, start)
+    # Of what was left for want of time the table said before that it has no socket.
+    return found._replace(unanswered=tuple(each for each in found.unanswered if each.reason))
+
+
+def _by_table(interfaces: Sequence[Interface], wanted: _Wanted) -> Look:
+    """What the table lists; what it does not tell for certain is unanswered."""
+    table = sockettable.read()
+    listed = _Listed(wanted, sockettable.open_services(table.rows, interfaces))
+    doubtful = _doubtful(table.rows, listed, interfaces)
+    total = sum(len(ports) for ports in wanted.values())
+    in_doubt = sum(len(ports) for ports in doubtful.values())
+    return Look(
+        tuple(listed.services),
+        tuple(_unanswered(doubtful)),
+        Coverage(ports=total, probed=total - in_doubt),
+        sockettable.unreached(table.rows, interfaces),
+        table.degraded,
+    )
+
+
+def _by_probes(
+    table: Table,
+    interfaces: Sequence[Interface],
+    wanted: _Wanted,
+    deadline: Deadline,
+    start: int | None,
+) -> Look:
+    """What the table lists, and what answers of all else.
+
+    What a degraded table lists is asked first: nobody else knows of it.
+    """
     from check_portcheck.probing import sweep  # what only a run that contacts ports needs
 
-    found = sweep.sweep(listed.left(), deadline, start)
-    coverage = found.coverage._replace(
-        ports=found.coverage.ports + listed.count, probed=found.coverage.probed + listed.count
+    certain = [row for row in table.rows if row.device is not None]
+    listed = _Listed(wanted, sockettable.open_services(certain, interfaces))
+    doubtful = _doubtful(table.rows, listed, interfaces)
+    room = conntrack.room()
+    settled = sweep.sweep(doubtful, deadline, room, start=0)
+    rest = listed.left()
+    for target, ports in doubtful.items():
+        rest[target] = rest[target].minus(ports.numbers())
+    found = sweep.sweep(rest, deadline, room, start)
+    unreached = sockettable.unreached(table.rows, interfaces)
+    return Look(
+        (*listed.services, *settled.services, *found.services),
+        (*map(_for_want_of_time, settled.unanswered), *found.unanswered),
+        _sum(Coverage(listed.count, listed.count), settled.coverage, found.coverage),
+        (*unreached, *_nowhere(doubtful, table.rows, interfaces, settled)),
+        tuple(dict.fromkeys((*table.degraded, *settled.notes, *found.notes))),
     )
-    unanswered = found.unanswered
-    if method is Method.FULL:
-        # Of what was left for want of time the table said before that it has no socket.
-        unanswered = tuple(each for each in unanswered if each.reason)
-    return Look((*listed.services, *found.services), unanswered, coverage, unreached)
+
+
+def _doubtful(
+    rows: Sequence[Socket], listed: _Listed, interfaces: Sequence[Interface]
+) -> dict[Target, PortSet]:
+    """The wanted ports at which only rows that do not tell it answer perhaps."""
+    degraded = [row for row in rows if row.device is None]
+    services = sockettable.open_services(degraded, interfaces, perhaps=True)
+    perhaps = _Listed(listed.wanted, services).numbers()
+    certain = listed.numbers()
+    numbers = {target: sorted({*found} - {*certain[target]}) for target, found in perhaps.items()}
+    return {target: PortSet(found) for target, found in numbers.items() if found}
+
+
+def _unanswered(doubtful: _Wanted) -> Iterator[Unanswered]:
+    """What the table does not tell."""
+    for (interface, protocol), ports in doubtful.items():
+        for span in spans(ports.numbers()):
+            yield Unanswered(interface, PortRange(protocol, span), _UNTOLD)
+
+
+def _for_want_of_time(unanswered: Unanswered) -> Unanswered:
+    """The same with its reason: a degraded table has not said that it is closed."""
+    return unanswered._replace(reason=unanswered.reason or _NO_TIME)
+
+
+def _nowhere(
+    asked: _Wanted, rows: Sequence[Socket], interfaces: Sequence[Interface], settled: Look
+) -> Iterator[Socket]:
+    """The rows that turned out to answer nowhere, once each interface was asked where they might.
+
+    They are bound to other devices, or to IPv6 alone.
+    """
+    if not asked:
+        return
+    shown = {row for service in settled.services for row in service.sockets}
+    unknown = {(each.interface, each.ports.protocol) for each in settled.unanswered}
+    candidates = [row for row in rows if row.device is None and row not in shown]
+    nowhere: dict[Socket, bool] = {}
+    for service in sockettable.open_services(candidates, interfaces, perhaps=True):
+        targets = [(each, service.port.protocol) for each in service.interfaces]
+        refused = unknown.isdisjoint(targets) and all(
+            service.port.number in asked.get(target, ()) for target in targets
+        )
+        for row in service.sockets:
+            nowhere[row] = nowhere.get(row, True) and refused
+    yield from (row for row, refused in nowhere.items() if refused)
+
+
+def _sum(*parts: Coverage) -> Coverage:
+    """How far some looks got together; the last of them is the one to go on with."""
+    return Coverage(*map(sum, zip(*parts, strict=True)))._replace(resume=parts[-1].resume)
 
 
 class _Listed:
@@ -63,21 +155,22 @@ class _Listed:
     what depends on the group is worked out once for each.
     """
 
-    def __init__(self, wanted: Mapping[Target, PortSet]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: _Wanted, services: Sequence[OpenService]) -> None:
+        """What is wanted of some services."""
+        self.wanted = wanted
         self._parts: dict[tuple[int, Protocol], list[_Part]] = {}
         self.services: list[OpenService] = []
         self.count = 0
         """How many there are, each once per interface."""
+        self._add(services)
 
-    def add(self, services: Sequence[OpenService]) -> None:
-        """Take what is wanted of some services."""
+    def _add(self, services: Sequence[OpenService]) -> None:
         for service in services:
             protocol, number = service.port
             # By identity: comparing the addresses of every service is what takes the time.
             key = (id(service.interfaces), protocol)
             if key not in self._parts:
-                self._parts[key] = _parts(service.interfaces, protocol, self._wanted)
+                self._parts[key] = _parts(service.interfaces, protocol, self.wanted)
             wanting = [part for part in self._parts[key] if number in part.ports]
             for part in wanting:
                 part.listed.append(number)
@@ -87,12 +180,17 @@ class _Listed:
 
     def left(self) -> dict[Target, PortSet]:
         """The wanted ports that are not listed."""
-        listed: dict[Target, list[int]] = {target: [] for target in self._wanted}
+        listed = self.numbers()
+        return {target: ports.minus(listed[target]) for target, ports in self.wanted.items()}
+
+    def numbers(self) -> dict[Target, list[int]]:
+        """The wanted ports that are listed."""
+        listed: dict[Target, list[int]] = {target: [] for target in self.wanted}
         for (_, protocol), parts in self._parts.items():
             for part in parts:
                 for interface in part.interfaces:
                     listed[interface, protocol] += part.listed
-        return {target: ports.minus(listed[target]) for target, ports in self._wanted.items()}
+        return listed
 
 
 class _Part(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.kernel import conntrack, sockettable
@@ -34,21 +35,24 @@ _PROBE_SHARE, _LOOKUP_SHARE = 0.75, 0.9
 _PATIENCE = 0.25
 """Seconds for a silent port to answer after all: a redirect to a slow or distant socket."""
 
+_UNTOLD = "silent, and the socket table does not tell whether a socket is there"
+
 _PATIENT_PORTS = 4096
 """So many silent ports get that patience; more of them are a filter's doing."""
 
 
-def sweep(wanted: Mapping[Target, PortSet], deadline: Deadline, start: int | None = None) -> Look:
+def sweep(
+    wanted: Mapping[Target, PortSet], deadline: Deadline, room: conntrack.Room, start: int | None
+) -> Look:
     """What contacting the ports shows, until *deadline*, from where an earlier run stopped.
 
-    Raises SocketTableError or SweepError.
+    UDP probes leave their entries in *room*. Raises SocketTableError or SweepError.
     """
     parts = [block for target, ports in wanted.items() for block in blocks.cut(*target, ports)]
     if not any(block.ports for block in parts):
         return Look(())
     # Runs that cannot probe all of it shall probe another part each time.
     first = (int.from_bytes(os.urandom(4), "big") if start is None else start) % len(parts)
-    room = conntrack.room()
     results = blocks.examine(
         parts[first:] + parts[:first],
         deadline.part(_PROBE_SHARE),
@@ -59,8 +63,13 @@ def sweep(wanted: Mapping[Target, PortSet], deadline: Deadline, start: int | Non
     filtered = _decide(suspects, deadline, room)
     done = next((index for index, result in enumerate(results) if result.unprobed), 0)
     coverage = _coverage(results, filtered)._replace(resume=(first + done) % len(parts))
+    anything = any(each.open for each in suspects.values())
+    table = sockettable.read() if anything else sockettable.Table(())
     return Look(
-        tuple(_services(suspects, deadline)), tuple(_unanswered(results, suspects)), coverage
+        tuple(_services(suspects, table.rows, deadline)),
+        tuple(_unanswered(results, suspects)),
+        coverage,
+        notes=table.degraded,
     )
 
 
@@ -79,13 +88,15 @@ def _coverage(results: Sequence[blocks.Result], filtered: int) -> Coverage:
 class _Suspects:
     """Ports of one interface and protocol that did not simply refuse."""
 
-    __slots__ = ("answered", "failure", "held", "unasked", "undecided")
+    __slots__ = ("answered", "failure", "held", "unasked", "undecided", "untold")
 
     def __init__(self) -> None:
         self.answered: set[int] = set()
         self.undecided: list[int] = []
         self.held: set[int] = set()
         """Undecided ones at which the lookup finds a socket."""
+        self.untold: set[int] = set()
+        """Undecided ones of which a degraded table does not tell whether a socket is there."""
         self.unasked: list[int] = []
         """Undecided ones that could not be asked again."""
         self.failure = ""
@@ -108,6 +119,7 @@ def _unanswered(
     for target, each in suspects.items():
         if each.failure:
             left[target, each.failure] += spans(sorted(each.unasked))
+        left[target, _UNTOLD] += spans(sorted(each.untold))
     for ((interface, protocol), reason), found in left.items():
         for span in joined(found):
             yield Unanswered(interface, PortRange(protocol, span), reason)
@@ -128,20 +140,54 @@ def _decide(suspects: Mapping[Target, _Suspects], deadline: Deadline, room: conn
 
     Gives how many are filtered. The scan's own sockets are closed by now.
     """
+    _look_up(suspects)
     filtered = 0
     patient = _PATIENT_PORTS
     for (interface, protocol), each in suspects.items():
-        each.held = set(_held(interface, protocol, each.undecided))
         silent = [port for port in each.undecided if port not in each.held]
         asked = [] if deadline.passed else silent[: _affordable(protocol, patient, room)]
-        filtered += len(silent) - len(asked)
+        still = silent[len(asked) :]
         if asked:
             patient -= len(asked)
             late = _asked_again(interface, protocol, asked, deadline)
             each.answered.update(late.open)
             each.unasked, each.failure = late.unasked, late.failure
-            filtered += len(late.undecided)
+            still += late.undecided
+        each.untold.intersection_update(still)
+        filtered += len(still) - len(each.untold)
     return filtered
+
+
+def _look_up(suspects: Mapping[Target, _Suspects]) -> None:
+    """Note which of the silent ports have a socket, by the kernel's lookup or else by its table.
+
+    What a degraded table lists there perhaps is open over UDP, since a datagram that nothing keeps
+    from its socket is silent; over TCP it accepts, but where its queue is full or a filter drops.
+    """
+    rows = cache(sockettable.rows)
+    for (interface, protocol), each in suspects.items():
+        if not each.undecided:
+            continue
+        try:
+            each.held = set(sockettable.lookup(interface, protocol, each.undecided))
+        except OSError:
+            each.held, perhaps = _listed(rows(), interface, protocol, each.undecided)
+            if protocol is Protocol.UDP:
+                each.held = perhaps
+            each.untold = perhaps - each.held
+
+
+def _listed(
+    rows: Sequence[Socket], interface: Interface, protocol: Protocol, ports: Iterable[int]
+) -> tuple[set[int], set[int]]:
+    """Those of *ports* at which a socket of the table answers for certain, and perhaps."""
+    some = set(ports)
+    rows = [row for row in rows if row.protocol is protocol and row.port in some]
+    certain, perhaps = (
+        {each.port.number for each in sockettable.open_services(rows, [interface], perhaps=unsure)}
+        for unsure in (False, True)
+    )
+    return certain, perhaps
 
 
 def _affordable(protocol: Protocol, ports: int, room: conntrack.Room) -> int:
@@ -173,14 +219,16 @@ class _Shown(NamedTuple):
     sockets: tuple[Socket, ...]
 
 
-def _services(suspects: Mapping[Target, _Suspects], deadline: Deadline) -> Iterator[OpenService]:
+def _services(
+    suspects: Mapping[Target, _Suspects], table: Sequence[Socket], deadline: Deadline
+) -> Iterator[OpenService]:
     """What is open for certain.
 
-    Compared with a table read after the lookups, since a daemon may have started after an earlier
+    Compared with a *table* read after the lookups, since a daemon may have started after an earlier
     one; what that table does not list must be open once more, asked alone.
     """
     found = {target: each for target, each in suspects.items() if each.open}
-    rows = _rows(found) if found else {}
+    rows = _rows(found, table)
     where: defaultdict[_Shown, list[Interface]] = defaultdict(list)
     for (interface, protocol), each in found.items():
         for number in sorted(each.open):
@@ -194,31 +242,19 @@ def _services(suspects: Mapping[Target, _Suspects], deadline: Deadline) -> Itera
 
 
 def _rows(
-    suspects: Mapping[Target, _Suspects],
+    suspects: Mapping[Target, _Suspects], table: Sequence[Socket]
 ) -> dict[tuple[Interface, Port], tuple[Socket, ...]]:
-    """The sockets that the table lists now for ports that are open, by interface."""
+    """The sockets that the table lists for ports that are open, by interface."""
     interfaces = list(dict.fromkeys(interface for interface, _ in suspects))
     ports = {
         Port(protocol, number) for (_, protocol), each in suspects.items() for number in each.open
     }
     return {
         (interface, service.port): service.sockets
-        for service in sockettable.open_services(sockettable.read(), interfaces)
+        for service in sockettable.open_services(table, interfaces, perhaps=True)
         if service.port in ports
         for interface in service.interfaces
     }
-
-
-def _held(interface: Interface, protocol: Protocol, ports: Sequence[int]) -> Sequence[int]:
-    """Those of *ports* that have a socket, by the kernel's lookup or else by its table."""
-    if not ports:
-        return ()
-    try:
-        return sockettable.lookup(interface, protocol, ports)
-    except OSError:
-        listed = sockettable.open_services(sockettable.read(), [interface])
-        held = {service.port for service in listed}
-        return [port for port in ports if Port(protocol, port) in held]
 
 
 def _still_open(interface: Interface, port: Port, evidence: Evidence, deadline: Deadline) -> bool:
@@ -229,4 +265,7 @@ def _still_open(interface: Interface, port: Port, evidence: Evidence, deadline: 
     if evidence is Evidence.PROBE:
         again = _asked_again(interface, port.protocol, [port.number], deadline)
         return bool(again.open or again.failure)
-    return bool(_held(interface, port.protocol, [port.number]))
+    try:
+        return bool(sockettable.lookup(interface, port.protocol, [port.number]))
+    except OSError:
+        return False  # the table has just told so

@@ -57,8 +57,8 @@ import os, socket
 from check_portcheck.deadline import Deadline
 from check_portcheck.kernel import owners, sockettable
 own = socket.create_server(("", 0))
-table = sockettable.read()
-found = owners.find(table, Deadline.after(30), sockettable.read)
+table = sockettable.rows()
+found = owners.find(table, Deadline.after(30), sockettable.rows)
 for row in sorted(table, key=lambda row: row.inode == os.fstat(own.fileno()).st_ino):
     print(found[row].kernel, len(found[row].processes), found[row].unseen)
 """
@@ -142,11 +142,11 @@ def listen(port: int = 0) -> socket.socket:
 
 def row_of(listener: socket.socket) -> Socket:
     inode = os.fstat(listener.fileno()).st_ino
-    return next(row for row in sockettable.read() if row.inode == inode)
+    return next(row for row in sockettable.rows() if row.inode == inode)
 
 
 def owner_of(row: Socket, seconds: float = 30) -> Owner:
-    return owners.find([row], Deadline.after(seconds), sockettable.read)[row]
+    return owners.find([row], Deadline.after(seconds), sockettable.rows)[row]
 
 
 def holder(
@@ -202,7 +202,7 @@ def twins() -> list[set[str]]:
         running(["tail", "-f", "/dev/null"], other),
     ):
         rows = [row_of(one), row_of(other)]
-        found = owners.find(rows, Deadline.after(30), sockettable.read)
+        found = owners.find(rows, Deadline.after(30), sockettable.rows)
         return [
             {process.name for process in found[row].processes if process.pid != os.getpid()}
             for row in rows
@@ -216,7 +216,7 @@ def test_sockets_that_share_a_port_have_their_own_owners() -> None:
 def one_of_two() -> bool:
     with listen() as one, listen() as other:
         asked = row_of(one)
-        found = owners.find([asked], Deadline.after(30), sockettable.read)
+        found = owners.find([asked], Deadline.after(30), sockettable.rows)
         return row_of(other) != asked and found.keys() == {asked}
 
 
@@ -335,7 +335,7 @@ def vxlan() -> tuple[Owner, Owner, Owner, Owner]:
     leave_out_process_1()
     link = ["ip", "link", "add", "vxlan0", "up", "type", "vxlan", "id", "1", "dstport", "4789"]
     subprocess.run(link, check=True)
-    row = next(row for row in sockettable.read() if row.port == 4789)
+    row = next(row for row in sockettable.rows() if row.port == 4789)
     seen, late = owner_of(row), owner_of(row, seconds=-1)
     with as_nobody():
         unprivileged = owner_of(row)

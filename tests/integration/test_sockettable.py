@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import json
 import socket
 import sys
 from collections import Counter
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from namespace import IPV4, IPV6, NOBODY, Check, Program, Report, family, opened, without_netlink
+from namespace import IPV6
 from zoo import ADDRESSES
 
 from check_portcheck.kernel import interfaces, sockettable
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
     from check_portcheck.model import Interface
 
-NETLINK_SOCK_DIAG = 4
 SO_COOKIE = 57
 
 
@@ -46,7 +43,7 @@ def test_the_lookup_finds_what_answers(living: Living, address: str) -> None:
 def test_the_table_says_what_answers_on_all_addresses(living: Living) -> None:
     interfaces = resolved(living.zoo.there, *ADDRESSES)
     with living.zoo.there.entered():
-        services = sockettable.open_services(sockettable.read(), interfaces)
+        services = sockettable.open_services(sockettable.rows(), interfaces)
     found = [
         (interface.address, service.port.protocol.value, service.port.number)
         for service in services
@@ -74,7 +71,7 @@ def test_the_table_lists_what_ss_lists(living: Living) -> None:
     lines = [line.split() for line in there.shell("ss -HlntuO").splitlines()]
     listed = Counter((line[0], int(line[4].rpartition(":")[2])) for line in lines)
     with there.entered():
-        rows = sockettable.read()
+        rows = sockettable.rows()
     assert Counter((row.protocol.value, row.port) for row in rows) == listed
 
 
@@ -82,7 +79,7 @@ def test_the_table_knows_user_inode_and_socket(pair: tuple[Namespace, Namespace]
     there = pair[0]
     with there.listener("127.0.0.1") as one, there.bound(socket.SOCK_DGRAM, IPV6) as other:
         with there.entered():
-            rows = {Port(row.protocol, row.port): row for row in sockettable.read()}
+            rows = {Port(row.protocol, row.port): row for row in sockettable.rows()}
         for opened_here, protocol in ((one, Protocol.TCP), (other, Protocol.UDP)):
             row = rows[Port(protocol, opened_here.getsockname()[1])]
             assert (row.uid, row.inode) == (
@@ -91,67 +88,3 @@ def test_the_table_knows_user_inode_and_socket(pair: tuple[Namespace, Namespace]
             )
             cookie = opened_here.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
             assert row.cookie == int.from_bytes(cookie, sys.byteorder)
-
-
-def without_sock_diag(check: Check, *options: str, user: int) -> Report:
-    done = without_netlink(check, NETLINK_SOCK_DIAG, "--format", "json", *options, user=user)
-    assert done.stderr == ""
-    report: Report = json.loads(done.stdout)
-    return report
-
-
-@pytest.mark.parametrize(("method", "user"), [("table", 0), ("table", NOBODY), ("full", NOBODY)])
-def test_without_netlink_the_table_comes_from_proc(
-    pair: tuple[Namespace, Namespace], program: Program, method: str, user: int
-) -> None:
-    there, _ = pair
-    addresses = ("127.0.0.1", "::1", IPV4, IPV6)
-    with contextlib.ExitStack() as stack:
-        expected: set[tuple[str, str, int]] = set()
-        for kind, protocol in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
-            for address, reached in (
-                *((each, (each,)) for each in addresses),
-                ("0.0.0.0", ("127.0.0.1", IPV4)),
-                ("::", addresses),
-                (f"::ffff:{IPV4}", (IPV4,)),
-            ):
-                with there.entered():
-                    made = stack.enter_context(socket.socket(family(address), kind))
-                    made.bind((address, 0))
-                    if kind == socket.SOCK_STREAM:
-                        made.listen()
-                number = made.getsockname()[1]
-                expected |= {(each, protocol, number) for each in reached}
-        client = stack.enter_context(there.bound(socket.SOCK_DGRAM, IPV4))
-        client.connect((IPV4, 9))
-        report = without_sock_diag(
-            Check(there, program),
-            "--no-official",
-            "--interface",
-            ",".join(addresses),
-            "--method",
-            method,
-            "--optional",
-            "*:*/tcp,*/udp",
-            user=user,
-        )
-    assert opened(report) == expected
-    assert report["failures"] == []
-
-
-def test_without_netlink_a_silent_listener_is_still_open(
-    empty: Namespace, program: Program
-) -> None:
-    with empty.full_listener("127.0.0.1") as full:
-        target = full.getsockname()
-        report = without_sock_diag(
-            Check(empty, program),
-            "--no-official",
-            "--interface",
-            "127.0.0.1",
-            "--method",
-            "probe",
-            user=0,
-        )
-        assert opened(report) == {("127.0.0.1", "tcp", target[1])}
-        assert report["services"][0]["evidence"] == "lookup"

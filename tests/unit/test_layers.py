@@ -30,7 +30,7 @@ FLOORS = floors()
 
 ALLOWED = {
     "nagiosplugin": {"plugin"},
-    "psutil": {"kernel.processes", "kernel.sockettable"},
+    "psutil": {"kernel.processes"},
     "argparse": {"cli"},
     "subprocess": set(),
 }

@@ -3,15 +3,13 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Self
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.kernel import netlink, sockettable
+from check_portcheck.kernel import netlink, procnet, sockettable
 from check_portcheck.model import (
     V4_MAPPED,
     Evidence,
@@ -24,7 +22,7 @@ from check_portcheck.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 TCP, UDP = Protocol.TCP, Protocol.UDP
@@ -293,7 +291,7 @@ def test_the_table_has_both_protocols_and_families(monkeypatch: pytest.MonkeyPat
     asked: list[tuple[int, int, int]] = []
     monkeypatch.setattr(netlink, "connect", {4: Kernel(listening=set())}.__getitem__)
     monkeypatch.setattr(netlink, "dump", dump)
-    rows = sockettable.read()
+    rows = sockettable.rows()
     assert asked == [(2, 6, 1 << 10), (10, 6, 1 << 10), (2, 17, 1 << 7), (10, 17, 1 << 7)]
     assert [(row.protocol, row.address) for row in rows] == [
         (TCP, "0.0.0.0"),
@@ -303,55 +301,151 @@ def test_the_table_has_both_protocols_and_families(monkeypatch: pytest.MonkeyPat
     ]
 
 
-def connection(
-    kind: int, local: tuple[str, int] | tuple[()], remote: tuple[str, int] | tuple[()], status: str
-) -> SimpleNamespace:
-    """What psutil tells of a socket."""
-    return SimpleNamespace(type=kind, laddr=local, raddr=remote, status=status)
+# Where netlink refuses
+
+TCP_FILE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0 0 1674 1 00 100
+   1: 0702000A:1F90 00000000:0000 0A 00000000:00000005 00:00000000 00000000  1000 0 1675 1 00 100
+   2: 0100007F:0016 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0 0 1676 1 00 100
+   3: 0100007F:C350 0100007F:0016 06 00000000:00000000 03:00000FC8 00000000     0 0 0 3 00
+"""
+UDP6_FILE = """\
+  sl  local_address                         remote_address                        st tx_queue
+  7: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07 00000000:\
+00000000 00:00000000 00000000   101        0 1700 2 0000000000000000 0
+  8: B80D0120000000000000000007000000:0036 00000000000000000000000000000000:0000 07 00000000:\
+00000000 00:00000000 00000000     0        0 1701 2 0000000000000000 0
+  9: 00000000000000000000000001000000:0037 00000000000000000000000001000000:0035 01 00000000:\
+00000000 00:00000000 00000000     0        0 1702 2 0000000000000000 0
+"""
+NO_ROWS = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 
 
-CONNECTIONS = [
-    connection(socket.SOCK_STREAM, ("0.0.0.0", 22), (), "LISTEN"),
-    connection(socket.SOCK_STREAM, ("::", 80), (), "LISTEN"),
-    connection(socket.SOCK_STREAM, ("127.0.0.1", 22), ("127.0.0.1", 50000), "ESTABLISHED"),
-    connection(socket.SOCK_STREAM, (), (), "LISTEN"),
-    connection(socket.SOCK_DGRAM, ("2001:db8::7", 53), (), "NONE"),
-    connection(socket.SOCK_DGRAM, ("127.0.0.1", 50001), ("127.0.0.1", 53), "NONE"),
-    connection(socket.SOCK_DGRAM, (), (), "NONE"),
-]
+def of_file(protocol: Protocol, address: str, port: int, uid: int, inode: int) -> Socket:
+    """A socket as the files tell of it."""
+    v6only = None if ":" in address else False
+    return Socket(protocol, address, port, v6only, None, uid, inode)
+
+
+IN_TCP = (
+    of_file(TCP, "0.0.0.0", 22, 0, 1674),
+    of_file(TCP, "10.0.2.7", 8080, 1000, 1675),
+)
+IN_UDP6 = (
+    of_file(UDP, "::", 53, 101, 1700),
+    of_file(UDP, "2001:db8::7", 54, 0, 1701),
+)
+
+
+@pytest.fixture(name="files")
+def files_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory that stands for /proc/net."""
+    assert procnet._DIRECTORY == "/proc/net"
+    monkeypatch.setattr(procnet, "_DIRECTORY", str(tmp_path))
+    for name, text in (("tcp", TCP_FILE), ("tcp6", NO_ROWS), ("udp", NO_ROWS), ("udp6", UDP6_FILE)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
 
 
 def deny(*_: object) -> None:
     raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
 
 
-@pytest.mark.parametrize("v6only", [False, True])
+def degraded(names: str, reason: str) -> str:
+    """What is said where some files tell in place of netlink."""
+    lacking = "tell neither V6ONLY nor bound devices"
+    return f"socket table degraded: {names} {lacking} (netlink: {reason})"
+
+
+def refusing(*kinds: tuple[int, int]) -> Callable[[Kernel, int, bytes], list[bytes]]:
+    """A kernel that refuses the dumps of some families and protocols; others have no sockets."""
+
+    def dump(_: Kernel, kind: int, body: bytes) -> list[bytes]:
+        del kind
+        if (body[0], body[1]) in kinds:
+            raise OSError(errno.ENOENT, "ENOENT")
+        return []
+
+    return dump
+
+
 def test_without_netlink_the_table_is_that_of_proc(
-    monkeypatch: pytest.MonkeyPatch, *, v6only: bool
+    monkeypatch: pytest.MonkeyPatch, files: Path
 ) -> None:
     monkeypatch.setattr(netlink, "connect", deny)
-    monkeypatch.setattr(sockettable, "_bindv6only", lambda: v6only)
-    monkeypatch.setattr(psutil, "net_connections", {"inet": CONNECTIONS}.__getitem__)
+    names = ", ".join(f"{files}/{name}" for name in ("tcp", "tcp6", "udp", "udp6"))
     assert sockettable.read() == (
-        tcp("0.0.0.0", 22),
-        tcp("::", 80, v6only=v6only),
-        udp("2001:db8::7", 53),
+        IN_TCP + IN_UDP6,
+        (degraded(names, "Protocol not supported"),),
     )
 
 
-@pytest.mark.parametrize("error", [OSError("no /proc"), RuntimeError("odd"), psutil.AccessDenied()])
-def test_without_any_table_both_reasons_are_given(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_a_dump_that_fails_degrades_its_protocol_alone(
+    monkeypatch: pytest.MonkeyPatch, files: Path
 ) -> None:
-    def fail(_: str) -> None:
-        raise error
+    monkeypatch.setattr(netlink, "connect", {4: Kernel(listening=set())}.__getitem__)
+    monkeypatch.setattr(netlink, "dump", refusing((2, 17), (10, 17)))
+    (files / "tcp").unlink()  # nobody reads it
+    assert sockettable.read() == (
+        IN_UDP6,
+        (degraded(f"{files}/udp, {files}/udp6", "ENOENT"),),
+    )
 
+
+def test_a_kernel_without_ipv6_has_no_sockets_of_it(
+    monkeypatch: pytest.MonkeyPatch, files: Path
+) -> None:
+    monkeypatch.setattr(netlink, "connect", {4: Kernel(listening=set())}.__getitem__)
+    monkeypatch.setattr(netlink, "dump", refusing((10, 6), (10, 17)))
+    (files / "tcp6").unlink()
+    (files / "udp6").unlink()
+    assert sockettable.read() == ((), ())
+
+
+@pytest.mark.parametrize("spoilt", ["", None, "a\nb c d 0A\n", "a\n0: zz:16 0:0 0A 0 0 0 0 0 0\n"])
+def test_without_any_table_both_reasons_are_given(
+    monkeypatch: pytest.MonkeyPatch, files: Path, spoilt: str | None
+) -> None:
     monkeypatch.setattr(netlink, "connect", deny)
-    monkeypatch.setattr(psutil, "net_connections", fail)
+    if spoilt is None:
+        (files / "tcp").unlink()
+    elif spoilt:
+        (files / "tcp").write_text(spoilt)
+    else:
+        (files / "tcp6").unlink()
+        (files / "tcp").unlink()
     with pytest.raises(sockettable.SocketTableError) as caught:
         sockettable.read()
-    assert str(caught.value).startswith("netlink: [Errno 93] Protocol not supported; /proc/net: ")
-    assert str(error) in str(caught.value)
+    assert str(caught.value).startswith("netlink: Protocol not supported; /proc/net: ")
+
+
+def unsure(address: str) -> Socket:
+    """A row of a degraded table."""
+    return of_file(TCP, address, 80, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "certain", "perhaps"),
+    [
+        (unsure("0.0.0.0"), (), IPV4),
+        (unsure("::"), (), ALL),
+        (unsure("::ffff:0.0.0.0"), (), IPV4),
+        (unsure("192.0.2.7"), (FOUR,), (FOUR,)),
+        (unsure("::ffff:192.0.2.7"), (FOUR,), (FOUR,)),
+        (unsure("::1"), (LO6,), (LO6,)),
+        (unsure("fe80::7"), (), (LINK_LOCAL, OTHER_LINK_LOCAL)),
+        (unsure("192.0.2.99"), (), ()),
+        (tcp("::")._replace(v6only=None), IPV6, ALL),
+    ],
+)
+def test_what_a_degraded_table_tells_for_certain_and_perhaps(
+    row: Socket, certain: tuple[Interface, ...], perhaps: tuple[Interface, ...]
+) -> None:
+    assert where(row) == certain
+    found = sockettable.open_services([row], ALL, perhaps=True)
+    assert [each.interfaces for each in found] == ([perhaps] if perhaps else [])
+    assert sockettable.unreached([row], ALL) == (() if perhaps else (row,))
 
 
 @pytest.mark.parametrize(
