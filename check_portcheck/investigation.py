@@ -21,8 +21,8 @@ from check_portcheck.daemons import (
 )
 from check_portcheck.elsewhere import bound_services
 from check_portcheck.inquiry import Inquiry
-from check_portcheck.memory.history import History, compare
-from check_portcheck.model import Evidence, Interface, Method, Protocol, Report
+from check_portcheck.memory.history import History, compare, remembered
+from check_portcheck.model import Earlier, Evidence, Interface, Method, Protocol, Report
 from check_portcheck.outcome import Outcome
 from check_portcheck.policy.judgement import judge
 from check_portcheck.probing.portset import PortSet
@@ -123,8 +123,7 @@ class _Investigation:
         }
         report = self._asked_beforehand(report, wanted)
         deadline = self._task.deadline.earlier(self._pause + self._reserve)
-        start = self._task.memory.resume if self._task.memory else None
-        found = self._look(report, wanted, deadline, start, self._ports)
+        found = self._look(report, wanted, deadline, self._earlier(report), self._ports)
         report = report._replace(
             services=found.services,
             unanswered=found.unanswered,
@@ -174,9 +173,17 @@ class _Investigation:
         if report.method is Method.PROBE:
             return report._replace(unanswered=not_probed(report))
         table = report._replace(method=Method.TABLE)
-        found = self._look(table, wanted, self._task.deadline, 0, self._ports)
+        found = self._look(table, wanted, self._task.deadline, Earlier(0), self._ports)
         unprobed = not_probed(report) if report.method is Method.FULL else ()
         return report._replace(services=found.services, unanswered=unprobed)
+
+    def _earlier(self, report: Report) -> Earlier:
+        """What the last run leaves to the first look of this one."""
+        if self._task.memory:
+            return Earlier(
+                self._task.memory.resume, remembered(self._task.memory, report.interfaces)
+            )
+        return Earlier(0 if self._task.settings.state else None)
 
     def _second_look(self, report: Report, verdict: Verdict) -> Report:
         """The report after a second look at all that is not as the policy wants it."""
@@ -217,7 +224,9 @@ class _Investigation:
         first, last = report.ephemeral
         span = range(max(first, report.span.first), min(last, report.span.last) + 1)
         wanted = {(interface, Protocol.UDP): PortSet(span) for interface in report.interfaces}
-        found = self._machine.look(Method.TABLE, report.interfaces, wanted, self._task.deadline, 0)
+        found = self._machine.look(
+            Method.TABLE, report.interfaces, wanted, self._task.deadline, Earlier(0)
+        )
         return [each for each in found.services if is_client(report, each)]
 
     def _outlasted(self, report: Report, doubts: Doubts) -> tuple[Report, Doubts]:
@@ -251,7 +260,7 @@ class _Investigation:
         def ports(interface: Interface, protocol: Protocol) -> PortSet:
             return wanted.get((interface, protocol), PortSet(()))
 
-        found = self._look(report, wanted, self._task.deadline, 0, ports)
+        found = self._look(report, wanted, self._task.deadline, Earlier(0), ports)
         return report._replace(services=tuple(confirmed(report, doubts, found)))
 
     def _look(
@@ -259,7 +268,7 @@ class _Investigation:
         report: Report,
         wanted: Wanted,
         deadline: Deadline,
-        start: int | None,
+        earlier: Earlier,
         ports: Callable[[Interface, Protocol], PortSet],
     ) -> Look:
         """One look at the wanted ports, and at those that are bound where nothing is scanned.
@@ -267,7 +276,7 @@ class _Investigation:
         Of these *ports* tells which are wanted at such a place.
         """
         asked = {target: each for target, each in wanted.items() if target[0].scanned}
-        found = self._machine.look(report.method, report.interfaces, asked, deadline, start)
+        found = self._machine.look(report.method, report.interfaces, asked, deadline, earlier)
         bound = [
             service
             for service in bound_services(found.unreached, self._task.chosen)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.model import (
+        Earlier,
         Endpoint,
         Interface,
         Look,
@@ -38,10 +39,10 @@ class ThisMachine:
         interfaces: Sequence[Interface],
         wanted: Mapping[Target, PortSet],
         deadline: Deadline,
-        start: int | None,
+        earlier: Earlier,
     ) -> Look:
         """What is open of the wanted ports; raises ScanError where nothing could be learnt."""
-        return look.look(method, interfaces, wanted, deadline, start)
+        return look.look(method, interfaces, wanted, deadline, earlier)
 
     def registrations(
         self,

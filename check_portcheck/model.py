@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 HIGHEST_PORT = 65535
 
@@ -166,6 +166,8 @@ class Interface(NamedTuple):
     scanned: bool = True
     """False for where a socket is bound that no scanned address reaches: a multicast address, an
     address of a device that is down, a device without addresses."""
+    host_end: bool = False
+    """Whether its device is the host's end of a container's or virtual machine's (veth, tap)."""
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -336,6 +338,17 @@ class Coverage(NamedTuple):
     """UDP ports left unprobed so that connection tracking keeps room."""
     resume: int = 0
     """Where the next run should begin to probe so that repeated runs cover everything."""
+    runs: int = 0
+    """In how many such runs all are probed; 0 where that cannot be told."""
+
+
+class Earlier(NamedTuple):
+    """What an earlier run leaves to a look."""
+
+    resume: int | None = None
+    """Where it stopped (Coverage.resume), None for anywhere."""
+    open: Mapping[Target, Collection[int]] = MappingProxyType({})
+    """What was open then. It is looked at first: what has no socket is seen by a probe alone."""
 
 
 class Look(NamedTuple):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.model import (
+        Earlier,
         Endpoint,
         Interface,
         Look,
@@ -35,7 +36,7 @@ class Machine(typing.Protocol):
         interfaces: Sequence[Interface],
         wanted: Mapping[Target, PortSet],
         deadline: Deadline,
-        start: int | None,
+        earlier: Earlier,
     ) -> Look:
         """What is open of the wanted ports; raises ScanError where nothing could be learnt.
 

@@ -146,14 +146,14 @@ def _remember(outcome: Outcome, text: str, code: int) -> str | None:
     """Write the state file; gives a note where that fails."""
     from check_portcheck.memory import history, statefile
 
-    settings = outcome.task.settings
+    settings, before = outcome.task.settings, outcome.task.memory
     memory = history.Memory(
         taken=outcome.taken,
         settings=_fingerprint(settings),
         output=text,
         code=code,
         since=outcome.history.since,
-        open=history.opened(outcome.report, outcome.task.names),
+        open=history.opened(outcome.report, outcome.task.names, before.open if before else {}),
         resume=outcome.report.coverage.resume,
     )
     try:

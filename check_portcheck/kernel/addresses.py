@@ -91,4 +91,5 @@ def _interface(
         ifindex=arrival or link.ifindex,
         label=address.label or link.name,
         up=link.up,
+        host_end=link.kind in _HOST_ENDS,
     )

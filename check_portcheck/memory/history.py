@@ -11,7 +11,7 @@ from check_portcheck.model import NOTHING, Port, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from check_portcheck.model import Interface, Report
+    from check_portcheck.model import Interface, Report, Target
     from check_portcheck.names import Names
     from check_portcheck.policy.rules import Item
     from check_portcheck.policy.verdict import FindingKind, Verdict
@@ -100,15 +100,29 @@ def compare(
     return History(since, tuple(_events(memory.open, report, names)) if memory else ())
 
 
-def opened(report: Report, names: Names) -> dict[str, dict[str, list[str]]]:
+def remembered(memory: Memory, interfaces: Iterable[Interface]) -> dict[Target, set[int]]:
+    """What was open on some interfaces when the last run ended."""
+    before = _by_interface(memory.open)
+    found: defaultdict[Target, set[int]] = defaultdict(set)
+    for interface in interfaces:
+        for port in _ports(before.get(str(interface), ())):
+            found[interface, port.protocol].add(port.number)
+    return found
+
+
+def opened(report: Report, names: Names, before: Opened = NOTHING) -> Opened:
     """What is open, in the form in which it is remembered.
 
-    Left out is what has no socket: a later run may have no time to probe it again.
+    What was open *before* is so still where this run did not get to look at it.
     """
     found: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
     places = _Places()
-    with_socket = (service for service in report.services if not service.no_socket)
-    for service in with_socket:
+    ports_before = _by_interface(before)
+    for interface in map(str, report.interfaces):
+        for port, known in ports_before.get(interface, {}).items():
+            if not _looked_at(report, interface, port):
+                found[interface][port] = known
+    for service in report.services:
         for part, programs in report.by_programs(service):
             where = places.text(part.interfaces)
             found[where][str(part.port)] = [names.rpc(program) for program in programs]
@@ -152,7 +166,6 @@ def _events(before: Opened, report: Report, names: Names) -> Iterator[Event]:
     """RPC programs on another port, then services that are open no more; both still scanned."""
     ports_before = _by_interface(before)
     ports_now = _by_interface(opened(report, names))
-    without_socket = _without_socket(report)
     moved: defaultdict[_Move, list[Interface]] = defaultdict(list)
     closed: defaultdict[str, list[Interface]] = defaultdict(list)
     for interface in _places(report):
@@ -161,7 +174,7 @@ def _events(before: Opened, report: Report, names: Names) -> Iterator[Event]:
         moves = list(_moves(old, new))
         for move in moves:
             moved[move].append(interface)
-        accounted = {*new, *without_socket[str(interface)]}.union(*(move.left for move in moves))
+        accounted = set(new).union(*(move.left for move in moves))
         for port in old:
             if port not in accounted and _looked_at(report, str(interface), port):
                 closed[port].append(interface)
@@ -199,16 +212,6 @@ def _ports(texts: Iterable[str]) -> tuple[Port, ...]:
     """Ports as they are remembered."""
     parted = (text.partition("/") for text in texts)
     return tuple(Port(Protocol(protocol), int(number)) for number, _, protocol in parted)
-
-
-def _without_socket(report: Report) -> defaultdict[str, list[str]]:
-    """The ports without a socket that are open on each interface."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for service in report.services:
-        if service.no_socket:
-            for interface in service.interfaces:
-                found[str(interface)].append(str(service.port))
-    return found
 
 
 def _moves(before: Ports, now: Ports) -> Iterator[_Move]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _BLOCK = 8192
 """Ports that one process probes before it looks at the clock, about 60 ms."""
 
+_TRACKED_BLOCK = 1024
+"""The same where UDP leaves entries in the connection tracking table: what there is room for in one
+run is then whole blocks, and the next run begins with another."""
+
 _TRACKED_CHUNK = 256
 """UDP ports that are probed between two looks at the connection tracking table."""
 
@@ -90,9 +94,12 @@ class Limits(NamedTuple):
     workers: int
 
 
-def cut(interface: Interface, protocol: Protocol, ports: PortSet) -> Iterator[Block]:
+def cut(
+    interface: Interface, protocol: Protocol, ports: PortSet, room: conntrack.Room
+) -> Iterator[Block]:
     """The ports, in ascending order, cut into blocks."""
-    for part in ports.cut(_BLOCK):
+    tracked = protocol is Protocol.UDP and room.limit is not None
+    for part in ports.cut(_TRACKED_BLOCK if tracked else _BLOCK):
         yield Block(interface, protocol, part)
 
 

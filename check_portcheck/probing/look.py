@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from check_portcheck.deadline import Deadline
     from check_portcheck.kernel.sockettable import Table
-    from check_portcheck.model import Interface, OpenService, Protocol, Socket, Target
+    from check_portcheck.model import Earlier, Interface, OpenService, Protocol, Socket, Target
 
     _Wanted = Mapping[Target, PortSet]
 
 _UNTOLD = "the socket table does not tell, --method full asks the port"
-_NO_TIME = "the socket table does not tell, and no time was left to ask the port"
+_NO_TIME = "no time was left to ask the port"
 
 
 def look(
@@ -30,20 +30,19 @@ def look(
     interfaces: Sequence[Interface],
     wanted: _Wanted,
     deadline: Deadline,
-    start: int | None = None,
+    earlier: Earlier,
 ) -> Look:
     """The open services among the wanted ports; what takes longer than *deadline* is left out.
 
     *interfaces* are all that are scanned: sockets that answer on none of them are told apart.
 
-    *start* is where an earlier run stopped (Coverage.resume), None for anywhere. Raises
-    SocketTableError or SweepError where nothing could be learnt.
+    Raises SocketTableError or SweepError where nothing could be learnt.
     """
     if method is Method.TABLE:
         return _by_table(interfaces, wanted)
     if method is Method.PROBE:
-        return _by_probes(sockettable.Table(()), interfaces, wanted, deadline, start)
-    found = _by_probes(sockettable.read(), interfaces, wanted, deadline, start)
+        return _by_probes(sockettable.Table(()), interfaces, wanted, deadline, earlier)
+    found = _by_probes(sockettable.read(), interfaces, wanted, deadline, earlier)
     # Of what was left for want of time the table said before that it has no socket.
     return found._replace(unanswered=tuple(each for each in found.unanswered if each.reason))
 
@@ -69,29 +68,31 @@ def _by_probes(
     interfaces: Sequence[Interface],
     wanted: _Wanted,
     deadline: Deadline,
-    start: int | None,
+    earlier: Earlier,
 ) -> Look:
     """What the table lists, and what answers of all else.
 
-    What a degraded table lists is asked first: nobody else knows of it.
+    First is asked what a degraded table lists, and what was open earlier: whatever the time left,
+    it must not pass for closed.
     """
     from check_portcheck.probing import sweep  # what only a run that contacts ports needs
 
     certain = [row for row in table.rows if row.device is not None]
     listed = _Listed(wanted, sockettable.open_services(certain, interfaces))
     doubtful = _doubtful(table.rows, listed, interfaces)
-    room = conntrack.room()
-    settled = sweep.sweep(doubtful, deadline, room, start=0)
     rest = listed.left()
-    for target, ports in doubtful.items():
+    urgent = _urgent(rest, doubtful, earlier)
+    for target, ports in urgent.items():
         rest[target] = rest[target].minus(ports.numbers())
-    found = sweep.sweep(rest, deadline, room, start)
+    room = conntrack.room()
+    settled = sweep.sweep(urgent, deadline, room, start=0)
+    found = sweep.sweep(rest, deadline, room, earlier.resume)
     unreached = sockettable.unreached(table.rows, interfaces)
     return Look(
         (*listed.services, *settled.services, *found.services),
         (*map(_for_want_of_time, settled.unanswered), *found.unanswered),
         _sum(Coverage(listed.count, listed.count), settled.coverage, found.coverage),
-        (*unreached, *_nowhere(doubtful, table.rows, interfaces, settled)),
+        (*unreached, *_nowhere(urgent, table.rows, interfaces, settled)),
         tuple(dict.fromkeys((*table.degraded, *settled.notes, *found.notes))),
     )
 
@@ -108,6 +109,17 @@ def _doubtful(
     return {target: PortSet(found) for target, found in numbers.items() if found}
 
 
+def _urgent(left: _Wanted, doubtful: _Wanted, earlier: Earlier) -> dict[Target, PortSet]:
+    """Those of the ports *left* that are in doubt or were open earlier."""
+    urgent = dict(doubtful)
+    for target, numbers in earlier.open.items():
+        if target in left:
+            known = urgent.get(target, PortSet(()))
+            more = {number for number in numbers if number in left[target]}
+            urgent[target] = PortSet(sorted(more.union(known.numbers())))
+    return {target: ports for target, ports in urgent.items() if ports}
+
+
 def _unanswered(doubtful: _Wanted) -> Iterator[Unanswered]:
     """What the table does not tell."""
     for (interface, protocol), ports in doubtful.items():
@@ -116,7 +128,7 @@ def _unanswered(doubtful: _Wanted) -> Iterator[Unanswered]:
 
 
 def _for_want_of_time(unanswered: Unanswered) -> Unanswered:
-    """The same with its reason: a degraded table has not said that it is closed."""
+    """The same with its reason: nothing has said that it is closed."""
     return unanswered._replace(reason=unanswered.reason or _NO_TIME)
 
 
@@ -145,7 +157,9 @@ def _nowhere(
 
 def _sum(*parts: Coverage) -> Coverage:
     """How far some looks got together; the last of them is the one to go on with."""
-    return Coverage(*map(sum, zip(*parts, strict=True)))._replace(resume=parts[-1].resume)
+    last = parts[-1]
+    together = Coverage(*map(sum, zip(*parts, strict=True)))
+    return together._replace(resume=last.resume, runs=last.runs)
 
 
 class _Listed:

@@ -31,12 +31,12 @@ def covered(report: Report, *, remembered: bool) -> str:
 
 def limited(report: Report, *, remembered: bool) -> str:
     """``16 % probed, the whole in 7 runs``; nothing where all were and could answer."""
-    ports, probed = report.coverage.ports, report.coverage.probed
+    ports, probed, runs = report.coverage.ports, report.coverage.probed, report.coverage.runs
     limits: list[str] = []
     if probed < ports:
         limits.append(f"{probed * 100 // ports} % probed")
-        if remembered and probed:
-            limits.append(f"the whole in {-(-ports // probed)} runs")
+        if remembered and runs:
+            limits.append(f"the whole in {runs} runs")
     if filtered := _filtered(report):
         limits.append(filtered)
     return ", ".join(limits)

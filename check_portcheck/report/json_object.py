@@ -241,9 +241,9 @@ def _event(event: Event) -> dict[str, Any]:
 
 
 def _coverage(coverage: Coverage) -> dict[str, int]:
-    """The figures, but for where the next run begins, which is nobody else's business."""
+    """The figures, but for where the next run begins and how many follow."""
     figures = coverage._asdict()
-    del figures["resume"]
+    del figures["resume"], figures["runs"]
     return figures
 
 

@@ -14,7 +14,7 @@ from zoo import ADDRESSES
 
 from check_portcheck.deadline import Deadline
 from check_portcheck.kernel import netlink
-from check_portcheck.model import Interface, Method, Port, PortRange, Protocol, Unanswered
+from check_portcheck.model import Earlier, Interface, Method, Port, PortRange, Protocol, Unanswered
 from check_portcheck.probing import look
 from check_portcheck.probing.portset import PortSet
 
@@ -177,7 +177,7 @@ def test_what_no_time_was_left_to_ask_is_unanswered_by_full_too(
     lo = Interface("127.0.0.1", "lo", 1, "lo")
     wanted = {(lo, protocol): PortSet(range(100)) for protocol in Protocol}
     with empty.listener("0.0.0.0", 80), empty.bound(socket.SOCK_DGRAM, "::1", 81), empty.entered():
-        found = look.look(Method.FULL, [lo], wanted, Deadline.after(0))
-    reason = "the socket table does not tell, and no time was left to ask the port"
+        found = look.look(Method.FULL, [lo], wanted, Deadline.after(0), Earlier())
+    reason = "no time was left to ask the port"
     assert found.unanswered == (Unanswered(lo, PortRange.of(Port(Protocol.TCP, 80)), reason),)
     assert found.services == ()

@@ -200,10 +200,17 @@ def test_what_did_not_answer_did_not_close(silent: Unanswered, expected: list[st
     assert events({"192.0.2.7": {"80/tcp": []}}, now) == expected
 
 
-def test_what_only_a_probe_can_see_is_not_remembered_but_seen() -> None:
+def test_what_only_a_probe_can_see_is_remembered_so_that_the_next_run_looks_there() -> None:
     forwarded = service("80/tcp", no_socket=True, forwarded=Endpoint("172.17.0.2", 80))
-    assert remembered(forwarded, service("22/tcp")) == {"192.0.2.7": {"22/tcp": []}}
+    assert remembered(forwarded, service("22/tcp")) == {"192.0.2.7": {"80/tcp": [], "22/tcp": []}}
     assert events({"192.0.2.7": {"80/tcp": []}}, report(forwarded)) == []
+    assert events({"192.0.2.7": {"80/tcp": []}}, report()) == ["closed: 192.0.2.7:80/tcp"]
+
+
+def test_what_a_run_did_not_get_to_stays_remembered() -> None:
+    before: Opened = {"192.0.2.7 127.0.0.1": {"80/tcp": ["nfs"], "81/tcp": []}}
+    now = report(service("22/tcp"), interfaces=(HERE, LOOPBACK), unanswered=(unanswered("80/tcp"),))
+    assert opened(now, NAMES, before) == {"192.0.2.7": {"80/tcp": ["nfs"], "22/tcp": []}}
 
 
 @pytest.mark.parametrize(

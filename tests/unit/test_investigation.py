@@ -14,6 +14,7 @@ from check_portcheck.memory.history import Memory
 from check_portcheck.model import (
     Coverage,
     Device,
+    Earlier,
     Endpoint,
     Failure,
     Interface,
@@ -65,12 +66,12 @@ class Asked:
         method: Method,
         wanted: Mapping[Target, PortSet],
         seconds: float,
-        start: int | None,
+        earlier: Earlier,
     ) -> None:
         self.method = method
         self.ports = {target: list(ports.numbers()) for target, ports in wanted.items()}
         self.seconds = seconds
-        self.start = start
+        self.earlier = earlier
 
 
 class Written:
@@ -113,14 +114,14 @@ class Written:
         interfaces: Sequence[Interface],
         wanted: Mapping[Target, PortSet],
         deadline: Deadline,
-        start: int | None,
+        earlier: Earlier,
     ) -> Look:
         if self._glance is not None and method is Method.TABLE and not self.asked:
             glance, self._glance = self._glance, None
             self.now += self._glance_takes
             return glance
         self.scanned = interfaces
-        self.asked.append(Asked(method, wanted, deadline.left(), start))
+        self.asked.append(Asked(method, wanted, deadline.left(), earlier))
         self.now += self._takes
         found = self._looks.pop(0)
         if isinstance(found, ScanError):
@@ -233,7 +234,7 @@ def test_one_look_is_enough_where_all_is_as_it_should_be() -> None:
     assert told.report.failures == (Failure("eth7 is gone", "eth7"),)
     assert told.report.protocols == (Protocol.TCP, Protocol.UDP)
     (asked,) = machine.asked
-    assert (asked.method, asked.start) == (Method.FULL, None)
+    assert (asked.method, asked.earlier) == (Method.FULL, Earlier(None))
     assert asked.seconds == pytest.approx(10 - 1 - 1.5)
 
 
@@ -252,8 +253,17 @@ def test_the_first_look_is_at_the_range_without_what_is_skipped() -> None:
 
 def test_the_first_look_goes_on_where_the_last_run_stopped() -> None:
     machine = Written(seen())
-    run(machine, memory=Memory(NOW - 300, "", "", 0, resume=7))
-    assert machine.asked[0].start == 7
+    before = {"192.0.2.7 198.51.100.1": {"80/tcp": [], "53/udp": [], "22/tcp": ["nfs"]}}
+    run(machine, memory=Memory(NOW - 300, "", "", 0, open=before, resume=7))
+    assert machine.asked[0].earlier == Earlier(
+        7, {(HERE, Protocol.TCP): {80, 22}, (HERE, Protocol.UDP): {53}}
+    )
+
+
+def test_the_first_of_all_runs_begins_at_the_front() -> None:
+    machine = Written(seen())
+    run(machine, settings=Settings(state="/var/lib/portcheck/state"))
+    assert machine.asked[0].earlier == Earlier(0)
 
 
 def test_where_nothing_can_be_learnt_there_is_no_outcome() -> None:
@@ -274,7 +284,7 @@ def test_what_was_seen_twice_is_reported_with_its_owner() -> None:
         [[80]],
     ]
     assert machine.pauses == [1.0]
-    assert machine.asked[1].start == 0
+    assert machine.asked[1].earlier == Earlier(0)
     assert machine.asked_owners == [set(nc.service.sockets)]
     assert told.report.owners[nc.service.sockets[0]] == owned("nc")
 

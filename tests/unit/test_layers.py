@@ -45,7 +45,7 @@ LATE = {
 PURE = {
     *("model", "names", "outcome", "elsewhere", "daemons", "confirmation"),
     *("questions", "inquiry", "provisional", "investigation", "memory.history", "kernel.selection"),
-    *("policy", "config", "report", "probing.portset"),
+    *("policy", "config", "report", "probing.portset", "probing.turns"),
     *("kernel.cgroups", "kernel.ctnetlink", "kernel.rtnetlink", "kernel.sockdiag"),
     *("rpc.oncrpc", "rpc.xdr"),
 }

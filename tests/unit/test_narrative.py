@@ -102,7 +102,7 @@ def test_a_clean_run_says_what_was_covered() -> None:
 
 
 def test_a_clean_run_says_what_was_left_out() -> None:
-    partial = report()._replace(coverage=Coverage(ports=1000, probed=160))
+    partial = report()._replace(coverage=Coverage(ports=1000, probed=160, runs=7))
     assert story(partial, settings=Settings(state="/x")).headline() == (
         "0 open services on 1 interface, all expected"
         " (socket table of all, 16 % probed, the whole in 7 runs)"
