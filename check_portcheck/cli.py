@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from check_portcheck import __version__, guard
+from check_portcheck.config.option import Subject
 from check_portcheck.config.options import OPTIONS
 from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import ConfigError, Format, Settings
@@ -22,7 +23,7 @@ from check_portcheck.model import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from check_portcheck.config.options import Option
+    from check_portcheck.config.option import Option
 
 _LARGEST_FILE = 16 * 1024 * 1024
 _MARGIN = 0.1
@@ -34,12 +35,39 @@ _BY_KEY = {option.key.lower(): option.name for option in OPTIONS if option.key}
 _MOST_VERBOSE = 3
 
 _EPILOG = """\
-LIST is [INTERFACE:]ITEM[,ITEM...], for example 192.0.2.7:22/tcp,25/tcp or *:portmapper/udp.
-INTERFACE is an address, a device, a pattern of devices (veth*), a network in CIDR notation or * for
-every scanned interface; ITEM is 22/tcp, 6000-6063/tcp, */udp, ephemeral/udp or an RPC service, all
-but --skip with an owner if wanted: 22/tcp@sshd, @/usr/sbin/sshd, @user:NAME, @unit:NAME.service.
-BOOL is yes or no, LEVEL one of debug info notice (OK), warn mark (WARNING), err crit alert
-(CRITICAL).
+a LIST is [INTERFACE:]ITEM[@OWNER][,ITEM...]:
+  INTERFACE  192.0.2.7, [2001:db8::7], eth0, veth*, 10.0.0.0/8, 0.0.0.0/0, ::/0
+             or * for all that are looked at
+  ITEM       22/tcp, 6000-6063/tcp, */udp, ephemeral/udp (the kernel's range
+             for clients); RPC services: nfs/tcp, RPC_100003/tcp
+  OWNER      user:NAME, unit:NAME.service, /PROGRAM/FILE or a process's name:
+             the rule holds for sockets of this owner alone
+  Required services are single ports or RPC services. --skip takes ports alone,
+  and may lack the interface.
+BOOL is yes or no. LEVEL is one of debug, info, notice: findings are listed,
+the state is OK; warn, mark: WARNING; err, crit, alert: CRITICAL.
+
+A file has a line [PortCheck] and under it the same settings by their keys,
+such as PortCheckRequired = *:22/tcp; --check-config prints all of them. Lists
+of files and of the command line add up, and other settings replace earlier
+ones.
+
+examples:
+  what is open now, on all addresses of this machine
+    check_portcheck --interface all
+  the same as a policy to read, and to keep if it is as it should be
+    check_portcheck --interface all --print-policy > policy.conf
+  whether the policy is right and can have effect on this machine
+    check_portcheck --config policy.conf --check-config
+  the check itself; -v tells of every open port which line allows it
+    check_portcheck --config policy.conf -v
+  without a file: ssh must be open, mail of postfix may be, X11 is left alone
+    check_portcheck --required '*:22/tcp' --skip 6000-6063/tcp \\
+        --optional '*:25/tcp@unit:postfix@-.service'
+
+The exit code is 0 for OK, 1 for WARNING, 2 for CRITICAL, 3 for UNKNOWN: also
+where an option or a file is wrong, after this text, and when time is up. What
+is open is seen by every user, the processes behind it by root alone.
 """
 
 
@@ -137,7 +165,7 @@ def _hint(arguments: Sequence[str]) -> str:
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Option and value of each argument, in order; raises _TextError or _UsageError."""
     found: list[tuple[str, str]] = []
-    _parser().parse_args(arguments, argparse.Namespace(options=found))
+    parser().parse_args(arguments, argparse.Namespace(options=found))
     others = [each for each in found if each[0] != _VERBOSE]
     verbosity = min(len(found) - len(others), _MOST_VERBOSE)
     return [*others, (_VERBOSE, str(verbosity))]
@@ -217,9 +245,11 @@ def _read(path: str, step: Callable[[str], None], private: list[str]) -> ConfigF
     return ConfigFile(path, content.decode(errors="surrogateescape"), may_name_state)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line and prints the help, from which the manual page is made too."""
+    made = _Parser(
         prog="check_portcheck",
+        usage="%(prog)s [--config FILE]... [OPTION]...",
         description="Find every open TCP and UDP port of this machine, compare it with a policy.",
         epilog=_EPILOG,
         # 80 columns, as the plugin guidelines want; the terminal is not asked for its width.
@@ -227,11 +257,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument(
+    groups = {subject: made.add_argument_group(subject) for subject in Subject}
+    groups[Subject.POLICY].add_argument(
         _CONFIG, action=_Record, metavar="FILE", help="Samhain-style file; repeatable"
     )
     for option in OPTIONS:
-        parser.add_argument(
+        groups[option.subject].add_argument(
             *option.names,
             action=_Record,
             nargs=_nargs(option),
@@ -240,9 +271,10 @@ def _parser() -> argparse.ArgumentParser:
             metavar=option.metavar,
             help=option.explanation,
         )
-    parser.add_argument("-h", "--help", action="help", help="this text")
-    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="the version")
-    return parser
+    last = groups[Subject.OUTPUT]
+    last.add_argument("-h", "--help", action="help", help="this text")
+    last.add_argument("-V", "--version", action=_Version, nargs=0, help="the version")
+    return made
 
 
 def _nargs(option: Option) -> int | str | None:

@@ -6,85 +6,26 @@ Pure. README's table is held to this one by a test.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.config import interfaces, values
+from check_portcheck.config.option import Option, Subject
 from check_portcheck.config.settings import Format, Settings
-from check_portcheck.model import HIGHEST_PORT, Choice, Method
+from check_portcheck.model import HIGHEST_PORT, Method
 from check_portcheck.policy.rules import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Value = bool | float | str | tuple[Choice, ...] | None
-"""What a setting can be; None for what is not set."""
-
-
-def _unwritten(_: Settings) -> None:
-    """What is written under other options or keys."""
-
-
-class Option(NamedTuple):
-    """One way to set something: what it is called, how it is read, explained and written back."""
-
-    name: str
-    """On the command line."""
-    help: str
-    """As argparse takes it: ``%(default)s`` shows the default."""
-    sets: str
-    """A field of Settings, or a part of one that the parser puts together."""
-    read: Callable[[str], object] = str
-    """The value, or one of a list of them, from its text; raises TokenError."""
-    value: Callable[[Settings], Value] = _unwritten
-    """What it is set to, as it is to be written back."""
-    key: str = ""
-    """In files, empty where only the option sets it."""
-    metavar: str = ""
-    """What stands for the value in the help, empty where the option takes none."""
-    short: str = ""
-    """The option in one letter, empty where it has none."""
-    bare: str = ""
-    """What the option says without a value, empty where it needs one."""
-    usual: str = ""
-    """The default, where *value* of the default settings does not tell it."""
-    repeatable: bool = False
-    """Whether it may be set several times, and all values hold."""
-    kind: Kind | None = None
-    """The list of the policy that it adds to."""
-
-    @property
-    def names(self) -> list[str]:
-        """All that it is called on the command line, the long name last."""
-        return [self.short, self.name] if self.short else [self.name]
-
-    @property
-    def explanation(self) -> str:
-        """The line in the help."""
-        return f"{self.help}; repeatable" if self.repeatable else self.help
-
-    @property
-    def default(self) -> str:
-        """What holds when it is not set, as it would be written; empty for nothing."""
-        return self.usual or " ".join(self.texts(Settings()))
-
-    def texts(self, settings: Settings) -> list[str]:
-        """The values that set it to what it is in *settings*."""
-        match self.value(settings):
-            case None:
-                return []
-            case bool(on):
-                return ["yes" if on else "no"]
-            case float(seconds):
-                return [f"{seconds:.6f}".rstrip("0").rstrip(".")]
-            case tuple(choices):
-                return [choice.name for choice in choices]
-            case other:
-                return [str(other)]
 
 
 def _list(name: str, key: str, kind: Kind, text: str) -> Option:
     """An option that adds rules to a list of the policy; they are written back by themselves."""
-    return Option(name, text, "rules", key=key, metavar="LIST", repeatable=True, kind=kind)
+    return Option(
+        name=name,
+        key=key,
+        metavar="LIST",
+        help=text,
+        subject=Subject.POLICY,
+        sets="rules",
+        repeatable=True,
+        kind=kind,
+    )
 
 
 _port = partial(values.whole, highest=HIGHEST_PORT)
@@ -95,6 +36,7 @@ OPTIONS = (
         key="PortCheckActive",
         metavar="BOOL",
         help="no: say that the check is inactive, scan nothing",
+        subject=Subject.CONDUCT,
         sets="active",
         read=values.boolean,
         value=lambda settings: settings.active,
@@ -104,6 +46,7 @@ OPTIONS = (
         key="SeverityPortCheck",
         metavar="LEVEL",
         help="of findings (%(default)s)",
+        subject=Subject.STATES,
         sets="severity",
         read=values.level,
         usual=Settings().severities.unexpected,
@@ -113,6 +56,7 @@ OPTIONS = (
         key="SeverityPortCheckUnexpected",
         metavar="LEVEL",
         help="of unexpected services (%(default)s)",
+        subject=Subject.STATES,
         sets="unexpected",
         read=values.level,
         value=lambda settings: settings.severities.unexpected,
@@ -123,6 +67,7 @@ OPTIONS = (
         key="SeverityPortCheckMissing",
         metavar="LEVEL",
         help="of missing services (%(default)s)",
+        subject=Subject.STATES,
         sets="missing",
         read=values.level,
         value=lambda settings: settings.severities.missing,
@@ -133,6 +78,7 @@ OPTIONS = (
         key="PortCheckMinPort",
         metavar="N",
         help="first port scanned (%(default)s)",
+        subject=Subject.PLACES,
         sets="first",
         read=_port,
         value=lambda settings: settings.span.first,
@@ -142,6 +88,7 @@ OPTIONS = (
         key="PortCheckMaxPort",
         metavar="N",
         help="last port scanned (%(default)s)",
+        subject=Subject.PLACES,
         sets="last",
         read=_port,
         value=lambda settings: settings.span.last,
@@ -155,6 +102,7 @@ OPTIONS = (
         key="PortCheckInterface",
         metavar="ADDR[,ADDR...]",
         help="addresses and networks to scan, or all; !ADDR is left out",
+        subject=Subject.PLACES,
         sets="interfaces",
         read=interfaces.chosen_address,
         value=lambda settings: settings.interfaces,
@@ -165,6 +113,7 @@ OPTIONS = (
         key="PortCheckDevice",
         metavar="NAME[,NAME...]",
         help="devices to scan, also eth*; !docker0 is left out",
+        subject=Subject.PLACES,
         sets="devices",
         read=interfaces.chosen_device,
         value=lambda settings: settings.devices,
@@ -174,6 +123,7 @@ OPTIONS = (
         name="--no-official",
         key="PortCheckOfficial",
         help="leave out the host's official name",
+        subject=Subject.PLACES,
         sets="official",
         read=values.boolean,
         value=lambda settings: settings.official,
@@ -184,6 +134,7 @@ OPTIONS = (
         key="PortCheckUDP",
         metavar="BOOL",
         help="scan UDP too (%(default)s)",
+        subject=Subject.PLACES,
         sets="udp",
         read=values.boolean,
         value=lambda settings: settings.udp,
@@ -192,6 +143,7 @@ OPTIONS = (
     Option(
         name="--no-udp",
         help="scan TCP only",
+        subject=Subject.PLACES,
         sets="udp",
         read=values.boolean,
         bare="no",
@@ -201,6 +153,7 @@ OPTIONS = (
         key="PortCheckInterval",
         metavar="SECONDS",
         help="age up to which a result in --state is reused (%(default)s)",
+        subject=Subject.MEMORY,
         sets="interval",
         read=values.interval,
         value=lambda settings: settings.interval,
@@ -210,6 +163,7 @@ OPTIONS = (
         key="PortCheckState",
         metavar="FILE",
         help="remember results between runs",
+        subject=Subject.MEMORY,
         sets="state",
         read=values.absolute_path,
         value=lambda settings: settings.state,
@@ -219,6 +173,7 @@ OPTIONS = (
         key="PortCheckMethod",
         metavar="METHOD",
         help="table, probe or full (%(default)s)",
+        subject=Subject.CONDUCT,
         sets="method",
         read=partial(values.member, Method),
         value=lambda settings: settings.method,
@@ -228,6 +183,7 @@ OPTIONS = (
         key="PortCheckConfirm",
         metavar="SECONDS",
         help="pause before the second look, 0: none (%(default)s)",
+        subject=Subject.CONDUCT,
         sets="confirm",
         read=values.seconds,
         value=lambda settings: settings.confirm,
@@ -237,6 +193,7 @@ OPTIONS = (
         key="PortCheckTimeout",
         metavar="SECONDS",
         help="limit of the whole run (%(default)s)",
+        subject=Subject.CONDUCT,
         sets="timeout",
         read=values.time_limit,
         value=lambda settings: settings.timeout,
@@ -246,6 +203,7 @@ OPTIONS = (
         name="--format",
         metavar="FORMAT",
         help="nagios, checkmk or json (%(default)s)",
+        subject=Subject.OUTPUT,
         sets="format",
         read=partial(values.member, Format),
         value=lambda settings: settings.format,
@@ -253,6 +211,7 @@ OPTIONS = (
     Option(
         name="--print-policy",
         help="print the present state as a policy",
+        subject=Subject.OUTPUT,
         sets="print_policy",
         read=values.boolean,
         value=lambda settings: settings.print_policy,
@@ -261,6 +220,7 @@ OPTIONS = (
     Option(
         name="--check-config",
         help="print the effective settings, scan nothing",
+        subject=Subject.OUTPUT,
         sets="check_config",
         read=values.boolean,
         value=lambda settings: settings.check_config,
@@ -269,6 +229,7 @@ OPTIONS = (
     Option(
         name="--verbose",
         help="tell more, up to -vvv",
+        subject=Subject.OUTPUT,
         sets="verbosity",
         read=partial(values.whole, highest=9),
         value=lambda settings: settings.verbosity,
@@ -276,7 +237,7 @@ OPTIONS = (
         bare="1",
     ),
 )
-"""In the order of the help and of what is written back."""
+"""In the order of what is written back, and in that of the help under each heading."""
 
 
 def effective(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from check_portcheck.policy.verdict import Severities
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from check_portcheck.config.options import Option
+    from check_portcheck.config.option import Option
     from check_portcheck.config.samhainrc import Line
     from check_portcheck.names import Names
     from check_portcheck.policy.rules import Kind, Rule

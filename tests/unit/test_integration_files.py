@@ -33,7 +33,7 @@ def options() -> dict[str, tuple[bool, bool]]:
     """For each long option of the help whether it is a flag and whether it may be repeated."""
     return {
         name: (action.nargs == 0, "repeatable" in str(action.help))
-        for action in cli._parser()._actions
+        for action in cli.parser()._actions
         for name in action.option_strings
         if name.startswith("--")
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from check_portcheck import cli
-from check_portcheck.config.options import OPTIONS, Option
+from check_portcheck.config.option import Option, Subject
+from check_portcheck.config.options import OPTIONS
 from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import Settings
 from check_portcheck.names import names
@@ -22,7 +24,7 @@ every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: opt
 
 def taken() -> set[str]:
     """The long options that the command line takes."""
-    return {name for each in cli._parser()._actions for name in each.option_strings[-1:]}
+    return {name for each in cli.parser()._actions for name in each.option_strings[-1:]}
 
 
 def row(option: Option) -> tuple[str, str, str]:
@@ -52,7 +54,7 @@ def test_readmes_example_of_a_file_is_accepted() -> None:
 
 
 def test_help_says_of_all_that_may_be_repeated_that_it_may() -> None:
-    actions = {each.option_strings[-1]: str(each.help) for each in cli._parser()._actions}
+    actions = {each.option_strings[-1]: str(each.help) for each in cli.parser()._actions}
     found = {name for name, text in actions.items() if text.endswith("; repeatable")}
     assert found == {option.name for option in OPTIONS if option.repeatable} | {"--config"}
 
@@ -64,11 +66,32 @@ def test_the_command_line_takes_what_the_table_has_and_little_more() -> None:
 
 @every_option
 def test_every_option_is_explained_in_the_help(option: Option) -> None:
-    text = " ".join(cli._parser().format_help().split())
+    text = " ".join(cli.parser().format_help().split())
     explained = option.explanation.replace("%(default)s", option.default)
     value = f" [{option.metavar}]" if option.bare and option.metavar else f" {option.metavar}"
     assert f"{option.name}{value.rstrip()} {explained}" in text
     assert "%" not in text
+
+
+def test_the_help_groups_the_options_by_subject() -> None:
+    headings = re.findall("^([a-z ]+):$", cli.parser().format_help(), re.MULTILINE)
+    assert headings == [*Subject, "examples"]
+
+
+def examples() -> list[list[str]]:
+    """The words of each example in the help, what is left to the shell cut off."""
+    text = cli.parser().format_help().partition("\nexamples:\n")[2].replace("\\\n", "")
+    commands = re.findall("^ {4}(check_portcheck .*)$", text, re.MULTILINE)
+    return [shlex.split(command.partition(" > ")[0]) for command in commands]
+
+
+def test_the_examples_in_the_help_are_accepted() -> None:
+    file = ConfigFile("policy.conf", "[PortCheck]\nPortCheckInterface = all\n")
+    assert len(examples()) == 5
+    for _, *arguments in examples():
+        options = cli._options(arguments)
+        files = [file for name, value in options if (name, value) == ("--config", file.name)]
+        parse(files, [each for each in options if each[0] != "--config"], names("", ""))
 
 
 @every_option
