@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from namespace import Namespace
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the path of a program to test, which stands alone: a venv's, or a single file."""
+    parser.addoption("--program", default="", help="an installed check, in place of the checkout")
+
+
 @pytest.fixture(name="program", scope="session")
-def program_fixture() -> Iterator[Program]:
+def program_fixture(pytestconfig: pytest.Config) -> Iterator[Program]:
     """Copies of package and libraries, since neither checkout nor venv need be readable for all.
 
     For the same reason ``nobody`` gets the system's Python where it cannot run the one in use.
@@ -37,7 +42,8 @@ def program_fixture() -> Iterator[Program]:
             shutil.copytree(Path(found.origin).parent, directory / name, ignore=unused)
         compileall.compile_dir(directory, quiet=1)
         subprocess.run(["chmod", "--recursive", "a+rX", directory], check=True)
-        yield Program(directory, {0: sys.executable, NOBODY: readable_interpreter(directory)})
+        interpreters = {0: sys.executable, NOBODY: readable_interpreter(directory)}
+        yield Program(directory, interpreters, pytestconfig.getoption("program"))
 
 
 def readable_interpreter(packages: Path) -> str:

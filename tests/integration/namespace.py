@@ -226,15 +226,18 @@ class Program:
     """A directory with copies of the package and the libraries that it needs."""
     interpreters: Mapping[int, str]
     """Python for root and for nobody, by number."""
+    installed: str = ""
+    """The path of an installed check that is run in place of the copies."""
 
     def command(self, *options: str | Path, user: int = 0) -> list[str | Path]:
         """The command line that runs the check."""
-        return [self.interpreters[user], "-m", "check_portcheck", *unhurried(*options)]
+        copies = [self.interpreters[user], "-m", "check_portcheck"]
+        return [*([self.installed] if self.installed else copies), *unhurried(*options)]
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that it needs here and would not need where it is installed."""
-        return {"PYTHONPATH": str(self.packages)}
+        return {} if self.installed else {"PYTHONPATH": str(self.packages)}
 
 
 class Check:
