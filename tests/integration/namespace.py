@@ -63,6 +63,9 @@ class Namespace:
     That process ends at the end of its input, so also when the test run is killed.
     """
 
+    _KINDS: tuple[str, ...] = ("--net", "--mount", "--uts")
+    """What of its own it has, as nsenter and unshare call it."""
+
     def __init__(self, holder: subprocess.Popen[bytes]) -> None:
         self._holder = holder
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +85,7 @@ class Namespace:
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """A program started in the namespace, by root or by another user, number or name."""
-        enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", "--uts"]
+        enter = ["nsenter", f"--target={self.pid}", *self._KINDS]
         if user:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         return subprocess.Popen(
