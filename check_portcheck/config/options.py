@@ -1,6 +1,6 @@
 """Every option with its key: one table for the command line, files, help and what is printed.
 
-Pure. README's table is held to this one by a test.
+Pure. The table of docs/policy.md is held to this one by a test.
 """
 
 from __future__ import annotations

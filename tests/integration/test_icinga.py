@@ -83,7 +83,7 @@ SERVICES = (
 
 @pytest.fixture(name="icinga", scope="module")
 def icinga_fixture(program: Program) -> Iterator[Icinga]:
-    """Icinga on a host with the files where README.md puts them."""
+    """Icinga on a host with the files where icinga/README.md puts them."""
     with machine(NAME, program) as here:
         stand_alone(here, "192.0.2.10", "2001:db8::10")
         here.listen(22, 8080)

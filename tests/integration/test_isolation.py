@@ -53,7 +53,7 @@ VARIABLES = {
 
 @pytest.fixture(name="host")
 def host_fixture(program: Program) -> Iterator[Machine]:
-    """A host where plugin, interpreter and sudo are as the README installs them."""
+    """A host where plugin, interpreter and sudo are as docs/install.md installs them."""
     with machine("isolated", program) as here:
         here.shell(
             f"""

@@ -23,7 +23,7 @@ TEXT_ONLY = {"--help", "--version"}
 VERBOSITIES = ("-v", "-vv", "-vvv")
 FILES = [
     file
-    for directory in ("icinga", "nrpe", "checkmk")
+    for directory in ("docs", "icinga", "nrpe", "checkmk")
     for file in sorted((ROOT / directory).rglob("*"))
     if file.is_file()
 ]

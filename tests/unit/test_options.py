@@ -1,4 +1,4 @@
-"""The table of options is what the command line takes, the help explains and README describes."""
+"""The table of options is what the command line takes; help and docs/policy.md explain it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from check_portcheck.config.settings import Settings
 from check_portcheck.names import names
 from check_portcheck.policy.rules import Kind
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/policy.md").read_text()
 NO_SETTING = {"--config", "--help", "--version"}
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -28,28 +29,29 @@ def taken() -> set[str]:
 
 
 def row(option: Option) -> tuple[str, str, str]:
-    """How README names an option, its key and its default."""
+    """How the guide names an option, its key and its default."""
     value = f" [{option.metavar}]" if option.bare and option.metavar else f" {option.metavar}"
     names = ", ".join(f"`{name}`" for name in [*option.names[:-1], option.name + value.rstrip()])
     default = f"`{option.default}`" if option.default.startswith("--") else option.default
     return names, option.key and f"`{option.key}`", default
 
 
-def test_readme_tells_every_option_with_its_key_and_default() -> None:
-    cells = [line.split("|") for line in README.splitlines() if line.startswith("| `-")]
+def test_the_guide_tells_every_option_with_its_key_and_default() -> None:
+    cells = [line.split("|") for line in GUIDE.splitlines() if line.startswith("| `-")]
     found = [tuple(cell.strip() for cell in line[1:4]) for line in cells]
     assert found == [("`--config FILE`", "", ""), *map(row, OPTIONS)]
     assert all(len(line) == 6 and line[4].strip() for line in cells)
 
 
-def test_readme_says_of_all_that_may_be_repeated_that_it_may() -> None:
-    lines = [line for line in README.splitlines() if line.startswith("| `-")]
+def test_the_guide_says_of_all_that_may_be_repeated_that_it_may() -> None:
+    lines = [line for line in GUIDE.splitlines() if line.startswith("| `-")]
     found = {re.findall("--[a-z-]+", line)[0] for line in lines if "repeatable" in line}
     assert found == {option.name for option in OPTIONS if option.repeatable} | {"--config"}
 
 
 def test_readmes_example_of_a_file_is_accepted() -> None:
-    example = README.partition("```ini\n")[2].partition("```")[0]
+    readme = (ROOT / "README.md").read_text()
+    example = readme.partition("```ini\n")[2].partition("```")[0]
     assert len(parse([ConfigFile("README", example)], [], names("", "")).rules) > 10
 
 
