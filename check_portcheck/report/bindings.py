@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.report.places import EVERYWHERE, IPV4, IPV6, Places
+from check_portcheck.report.places import EVERYWHERE, IPV4, IPV6, Places, is_idle_wildcard
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -62,8 +62,10 @@ class Bindings:
         }
         if len(families) == 2:
             families = {EVERYWHERE: set().union(*families.values())}
+        # The word of an idle wildcard is among them: its family has no addresses that could be left.
+        idle = set(filter(is_idle_wildcard, left))
         for word, group in families.items():
-            yield Binding(word, everywhere=True), group
+            yield Binding(word, everywhere=True), group | idle
 
     def _answering(self, service: OpenService) -> set[str]:
         """The families of which a service answers at every address."""

@@ -33,10 +33,17 @@ class Places:
         general = self._general(interfaces)
         return [general] if general else list(map(_pattern, _reachable_first(interfaces)))
 
-    def _general(self, interfaces: Iterable[Interface]) -> str | None:
+    def _general(self, interfaces: Sequence[Interface]) -> str | None:
         """The word for all of them together."""
-        these = frozenset(interfaces)
+        these = frozenset(each for each in interfaces if not is_idle_wildcard(each))
+        if not these:
+            return _pattern(next(iter(interfaces)))
         return next((word for word, group in self._groups.items() if group == these), None)
+
+
+def is_idle_wildcard(interface: Interface) -> bool:
+    """Whether it is the wildcard of a family of which the machine has no address now."""
+    return not (interface.scanned or interface.device or any(interface.packed))
 
 
 def listed(texts: Sequence[str], most: int) -> str:
@@ -55,9 +62,11 @@ def _reachable_first(interfaces: Iterable[Interface]) -> list[Interface]:
 
 
 def _pattern(interface: Interface) -> str:
-    """How a rule names one place; a wildcard that is bound to a device goes by the device."""
+    """How a rule names one place; a wildcard goes by its device, or by its family."""
     if interface.scanned:
         return str(interface)
+    if is_idle_wildcard(interface):
+        return IPV4 if interface.family == socket.AF_INET else IPV6
     if not any(interface.packed):
         return interface.device
     return f"[{interface.address}]" if ":" in interface.address else interface.address

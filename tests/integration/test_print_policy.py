@@ -215,6 +215,23 @@ def test_daemons_may_start_again(
     assert finding["item"] == "4444/tcp"
 
 
+def test_wildcards_of_a_family_that_is_off_are_no_places_of_their_own(
+    check: Check, here: Namespace, tmp_path: Path
+) -> None:
+    here.shell("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+    file = tmp_path / "policy"
+    everything = ("--no-official", "--interface", "all", "--method", "table", "--confirm", "0")
+    with here.listener("0.0.0.0", 22), here.listener("::", 22), here.listener("::", 23):
+        assert "unexpected: *:22/tcp (" in check(*everything).stdout
+        file.write_text(check(*everything, "--print-policy").stdout)
+        report = check.report("--config", file)
+    assert (report["state"], report["findings"]) == ("OK", [])
+    assert [line for line in file.read_text().splitlines() if line.startswith("PortCheckReq")] == [
+        "PortCheckRequired = *:22/tcp",
+        "PortCheckRequired = ::/0:23/tcp",
+    ]
+
+
 def test_a_fleet_s_settings_stand_where_a_printed_policy_comes_behind_them(
     check: Check, here: Namespace, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ LINK_LOCAL = Interface("fe80::1%eth0", "eth0", 2, "eth0")
 EVERY = (LOOPBACK, LOOPBACK_SIX, HERE, SIX)
 MULTICAST = Interface("224.0.0.251", "", 0, "224.0.0.251", scanned=False)
 GROUP = Interface("ff02::1", "eth0", 2, "ff02::1%eth0", scanned=False)
+IDLE = Interface("::", "", 0, "::", scanned=False)
 BOUND = Interface("0.0.0.0", "eth2", 4, "0.0.0.0%eth2", scanned=False)
 
 
@@ -38,6 +39,9 @@ BOUND = Interface("0.0.0.0", "eth2", 4, "0.0.0.0%eth2", scanned=False)
         (EVERY, (MULTICAST,), "224.0.0.251", ["224.0.0.251"]),
         (EVERY, (GROUP,), "[ff02::1%eth0]", ["[ff02::1]"]),
         (EVERY, (BOUND,), "0.0.0.0%eth2", ["eth2"]),
+        ((LOOPBACK, HERE), (LOOPBACK, HERE, IDLE), "*", ["*"]),
+        ((LOOPBACK, HERE), (HERE, IDLE), "{192.0.2.7,[::]}", ["192.0.2.7", "::/0"]),
+        ((LOOPBACK, HERE), (IDLE,), "::/0", ["::/0"]),
     ],
 )
 def test_where(

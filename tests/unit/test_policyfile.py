@@ -84,6 +84,7 @@ def bound(
 
 ONLY_SIX = Socket(Protocol.TCP, "::", 22, v6only=True, device=0, cookie=-1)
 TO_DEVICE = Socket(Protocol.TCP, "0.0.0.0", 22, v6only=False, device=2, cookie=-2)
+IDLE = Interface("::", "", 0, "::", chosen=("other",), scanned=False)
 PLACE = Interface("224.0.0.251", "", 0, "224.0.0.251", chosen=("eth0",), scanned=False)
 
 
@@ -112,6 +113,10 @@ PLACE = Interface("224.0.0.251", "", 0, "224.0.0.251", chosen=("eth0",), scanned
         ),
         ([TO_DEVICE], (A, B), (A, B, C), ["Required eth0"]),
         (["224.0.0.251"], (PLACE,), (A,), ["Optional 224.0.0.251"]),
+        # A wildcard of IPv6 where IPv6 is off.
+        (["0.0.0.0", ONLY_SIX], (A, B, IDLE), (A, B), ["Required *"]),
+        ([ONLY_SIX], (IDLE,), (A, B), ["Required ::/0"]),
+        (["192.0.2.7", ONLY_SIX], (A, IDLE), (A, B), ["Required 192.0.2.7", "Required ::/0"]),
     ],
 )
 def test_where_is_what_the_sockets_are_bound_to(
