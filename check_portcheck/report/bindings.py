@@ -62,7 +62,7 @@ class Bindings:
         }
         if len(families) == 2:
             families = {EVERYWHERE: set().union(*families.values())}
-        # The word of an idle wildcard is among them: its family has no addresses that could be left.
+        # Their word is among these: the family has no addresses that could be left.
         idle = set(filter(is_idle_wildcard, left))
         for word, group in families.items():
             yield Binding(word, everywhere=True), group | idle

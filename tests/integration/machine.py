@@ -211,7 +211,8 @@ class Machine(Namespace):
 def machine(name: str, program: Program) -> Iterator[Machine]:
     """A machine with nothing but its loopback device."""
     command = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
-    command += ["--mount-proc", "cat"]
+    # The shell waits for every process that it inherits: daemons that end are gone for good.
+    command += ["--mount-proc", "sh", "-c", "cat; exit"]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
         contextlib.ExitStack() as ending,
