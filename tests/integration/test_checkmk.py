@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from daemons import STATES, policy
 from local_checks import Service, services
-from machine import POLICY, SHIPPED, Result, machine, stand_alone
+from machine import PLUGIN, POLICY, PYTHON, SHIPPED, Result, machine, stand_alone
+from namespace import PATH
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.daemons
 
 LOCAL = "/usr/lib/nagios/plugins/check_mk_local"
 """Stands for the agent's directory of local checks, which no package of Debian makes."""
-AGENT = {"LC_ALL": "C.utf8"}
+AGENT = {"LC_ALL": "C.utf8", "PATH": f"/usr/local/bin:{PATH}"}
 
 
 @pytest.fixture(name="host", scope="module")
@@ -118,13 +120,100 @@ def test_a_total_failure_is_one_unknown_service(host: Machine, lines: tuple[str,
 
 
 def test_a_run_out_of_time_is_one_unknown_service(host: Machine) -> None:
-    shipped = (SHIPPED / "checkmk/check_portcheck").read_text().rstrip("\n")
-    host.write(f"{LOCAL}/hasty", f"{shipped} --timeout 0.01\n", mode=0o755)
+    shipped = (SHIPPED / "checkmk/check_portcheck").read_text()
+    hasty = shipped.replace("--format checkmk", "--format checkmk --timeout 0.01")
+    host.write(f"{LOCAL}/hasty", hasty, mode=0o755)
     host.write(POLICY, policy())
     done = collected(host, "hasty")
     assert done.returncode == 0
     [(name, service)] = services(done.stdout).items()
     assert (name, service.state) == ("Portcheck", 3)
+
+
+@pytest.fixture(name="bare", params=["dash", "bash"])
+def bare_fixture(request: pytest.FixtureRequest, program: Program) -> Iterator[Bare]:
+    """A host with nothing but Checkmk's agent, and the local check read by a shell."""
+    with machine("web1.example.org", program) as here:
+        here.shell(f"rm {PLUGIN} {PYTHON}; mount -t tmpfs tmpfs /usr/local/bin")
+        here.install("checkmk/check_portcheck", f"{LOCAL}/check_portcheck", mode=0o755)
+        yield Bare(here, request.param)
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A host on which the plugin is not where one looks for it first."""
+
+    host: Machine
+    shell: str
+
+    def collected(self) -> str:
+        """What the agent gets, which forgets what does not end with 0."""
+        done = self.host.run(self.shell, f"{LOCAL}/check_portcheck", env=AGENT)
+        assert (done.returncode, done.stderr) == (0, "")
+        services(done.stdout)
+        return done.stdout
+
+
+GAMES = "/opt/check_portcheck/games"
+TELLING = """#!/usr/bin/python3 {options}
+import sys
+print('0 "Portcheck" -', __file__, "isolated" if sys.flags.isolated else "not isolated")
+"""
+"""Stands for the plugin: tells which one it is."""
+
+
+def test_a_plugin_that_is_not_here_is_said(bare: Bare) -> None:
+    assert bare.collected() == (
+        '3 "Portcheck" - cannot run check_portcheck: '
+        "not in the directories for plugins, /opt and PATH\n"
+    )
+
+
+def test_the_plugin_is_found_where_systems_and_people_put_it(bare: Bare) -> None:
+    bare.host.shell("cp -a /usr/lib64 /mnt/lib64; mount --bind /mnt/lib64 /usr/lib64")
+    places = (
+        "/usr/local/bin/check_portcheck",
+        "/opt/check_portcheck/bin/check_portcheck",
+        "/usr/lib64/nagios/plugins/check_portcheck",
+        PLUGIN,
+    )
+    # Each comes before those that are there already.
+    for place in places:
+        bare.host.write(place, TELLING.format(options=""), mode=0o755)
+        assert bare.collected() == f'0 "Portcheck" - {place} isolated\n'
+
+
+def test_an_interpreter_with_options_is_isolated_too(bare: Bare) -> None:
+    bare.host.write(PLUGIN, TELLING.format(options="-E"), mode=0o755)
+    assert bare.collected() == f'0 "Portcheck" - {PLUGIN} isolated\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "changeable"),
+    [
+        (f"chmod g+w {PLUGIN}", PLUGIN),
+        (f"chown games {PLUGIN}", PLUGIN),
+        ("chmod o+w /usr/lib/nagios/plugins", "/usr/lib/nagios/plugins"),
+        (
+            f"mkdir {GAMES}; mv {PLUGIN} {GAMES}; ln -s {GAMES}/* {PLUGIN}; chown 5 {GAMES}",
+            GAMES,
+        ),
+    ],
+    ids=["file", "owner", "directory", "link"],
+)
+def test_what_others_could_change_is_not_run(bare: Bare, change: str, changeable: str) -> None:
+    bare.host.write(PLUGIN, TELLING.format(options=""), mode=0o755)
+    bare.host.shell(change)
+    assert bare.collected() == (
+        f'3 "Portcheck" - cannot run check_portcheck: others than root can change {changeable}\n'
+    )
+
+
+def test_a_plugin_that_does_not_start_is_said(bare: Bare) -> None:
+    bare.host.write(PLUGIN, "#!/nowhere/bin/python3\n", mode=0o755)
+    told = bare.collected()
+    assert told.startswith(f'3 "Portcheck" - cannot run check_portcheck: {PLUGIN} ended with 127: ')
+    assert "/nowhere/bin/python3: " in told
 
 
 @pytest.mark.parametrize("state", POLICIES)

@@ -150,7 +150,6 @@ def test_all_ways_run_one_command_line() -> None:
             f"#command[check_portcheck]=/usr/bin/sudo -n {isolated}",
         ],
         "nrpe/sudoers": [f"nagios ALL=(root) NOPASSWD: {isolated}"],
-        "checkmk/check_portcheck": [f"exec {isolated} --format checkmk"],
         "checkmk/mrpe.cfg": [f"Portcheck (interval=300) {isolated}"],
     }
     for name, lines in expected.items():
