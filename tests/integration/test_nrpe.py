@@ -112,12 +112,3 @@ def test_sudo_allows_no_other_arguments(sudoer: Machine, arguments: tuple[str, .
     refused = sudoer.run("sudo", "-n", PYTHON, "-I", PLUGIN, *arguments, user=NAGIOS)
     assert refused.returncode == 1
     assert sudoer.runs() == []
-
-
-def test_the_policy_to_start_from_is_right_as_it_is(sudoer: Machine) -> None:
-    sudoer.install("nrpe/policy.conf", POLICY)
-    effective = sudoer.run(PLUGIN, "--config", POLICY, "--check-config", user=NAGIOS)
-    assert effective.returncode == 0, effective.stdout
-    found = sudoer.run(PLUGIN, "--config", POLICY, "--max-port", "9999", user=NAGIOS)
-    assert found.returncode == 2
-    assert found.stdout.startswith("PORTCHECK CRITICAL - 1 unexpected: *:")

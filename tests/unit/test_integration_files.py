@@ -14,7 +14,7 @@ from unit.samples import NAMES
 ROOT = Path(__file__).parents[2]
 CHECK_COMMAND = (ROOT / "icinga/check_command.conf").read_text()
 BASKET = json.loads((ROOT / "icinga/director_basket.json").read_text())
-POLICY = (ROOT / "nrpe/policy.conf").read_text()
+POLICIES = sorted((ROOT / "policies").glob("*.conf"))
 POLICY_PATH = "/etc/portcheck/policy.conf"
 PLUGIN = "/usr/lib/nagios/plugins/check_portcheck"
 PYTHON = "/opt/check_portcheck/bin/python3"
@@ -23,7 +23,7 @@ TEXT_ONLY = {"--help", "--version"}
 VERBOSITIES = ("-v", "-vv", "-vvv")
 FILES = [
     file
-    for directory in ("docs", "icinga", "nrpe", "checkmk")
+    for directory in ("docs", "icinga", "nrpe", "checkmk", "policies")
     for file in sorted((ROOT / directory).rglob("*"))
     if file.is_file()
 ]
@@ -169,9 +169,19 @@ def test_the_policies_of_a_fleet_add_up() -> None:
     assert settings.severities.missing == "crit"
 
 
-def test_the_policy_to_start_from_is_valid_with_each_proposal() -> None:
-    proposals = re.findall(r"^#((?:PortCheck|SeverityPortCheck)\w*) = ", POLICY, re.MULTILINE)
-    assert len(proposals) > 5
-    for count in range(len(proposals) + 1):
-        text = re.sub(r"^#(?=\w+ = )", "", POLICY, count=count, flags=re.MULTILINE)
-        parser.parse([parser.ConfigFile("policy.conf", text)], [], NAMES)
+@pytest.mark.parametrize("file", POLICIES, ids=lambda file: str(file.name))
+def test_a_role_s_policy_is_valid_with_each_proposal(file: Path) -> None:
+    proposal = re.compile(r"^#(?=(?:PortCheck|SeverityPortCheck)\w* = )", re.MULTILINE)
+    text = file.read_text()
+    for count in range(len(proposal.findall(text)) + 1):
+        some = proposal.sub("", text, count=count) if count else text
+        parser.parse([parser.ConfigFile(file.name, some)], [], NAMES)
+
+
+def test_all_roles_add_up_in_one_file_and_in_several() -> None:
+    texts = [file.read_text() for file in POLICIES]
+    assert len(texts) == 8
+    several = parser.parse([parser.ConfigFile("p", text) for text in texts], [], NAMES)
+    one = parser.parse([parser.ConfigFile("p", "".join(texts))], [], NAMES)
+    assert list(map(str, one.rules)) == list(map(str, several.rules))
+    assert len(one.rules) > 50
