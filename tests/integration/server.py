@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from machine import PLUGIN, SHIPPED, machine
@@ -47,7 +48,8 @@ sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 ip link add eth0 type bridge
 ip address add {ADDRESS}/24 dev eth0
 ip link set eth0 up
-mkdir -p /var/log/nginx
+mkdir -p /var/log/nginx /mnt/upper /mnt/work
+mount -t overlay -o lowerdir=/var/lib,upperdir=/mnt/upper,workdir=/mnt/work overlay /var/lib
 mount --bind /usr/lib/nagios/plugins/systemctl /usr/bin/systemctl
 mount --bind /usr/lib/nagios/plugins/apt /usr/bin/apt
 rm /usr/lib/nagios/plugins/systemctl /usr/lib/nagios/plugins/apt
@@ -75,7 +77,8 @@ def printed(here: Machine, step: Step) -> str:
     """
     user = 0 if step.prompt.endswith("#") else USER
     before = _listening(here)
-    command = f"cd {shlex.quote(str(SHIPPED))}\nexec 2>&1\n{step.command}"
+    path = f"PATH=$PATH:{PurePath(PLUGIN).parent}"
+    command = f"cd {shlex.quote(str(SHIPPED))}\n{path}\nexec 2>&1\n{step.command}"
     output = finished(here.start("sh", "-c", command, user=user)).stdout
     if step.command.endswith("&"):
         until(lambda: _listening(here) != before, f"nothing listens after {step.command}")

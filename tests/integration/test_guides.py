@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.daemons
 
 SERVICES = {
+    "README.md": ("ssh",),
+    "docs/output.md": ("ssh", "nagios-nrpe-server"),
+    "docs/policy.md": ("ssh",),
+    "docs/state.md": ("ssh",),
+    "nrpe/README.md": ("ssh",),
+    "icinga/README.md": ("ssh",),
     "docs/tour.md": ("ssh", "nginx", "nagios-nrpe-server"),
 }
 """For each guide with sessions what runs on the server before the first of them."""

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.daemons
 
 NAME = "web1.example.org"
 SERVICE = f"{NAME}!portcheck"
+SUDOERS = "/etc/sudoers.d/check_portcheck"
 COMMON = "/etc/portcheck/common.conf"
 HOSTILE = "*:`id`/tcp $(id) ;'<&\\"
 
@@ -89,7 +90,7 @@ def icinga_fixture(program: Program) -> Iterator[Icinga]:
         here.listen(22, 8080)
         here.install("icinga/check_command.conf", "/etc/icinga2/conf.d/portcheck_command.conf")
         here.install("icinga/services.conf", "/etc/icinga2/conf.d/portcheck_services.conf")
-        here.install("nrpe/sudoers", "/etc/sudoers.d/check_portcheck", mode=0o440)
+        here.install("nrpe/sudoers", SUDOERS, mode=0o440)
         here.write("/etc/icinga2/conf.d/test.conf", SERVICES)
         icinga = Icinga(here)
         icinga.start()
@@ -176,6 +177,16 @@ def test_sudo_shows_the_processes(icinga: Icinga) -> None:
     run = icinga.machine.run_behind(seen)
     assert seen.state == 0
     assert (run.arguments, run.user) == (("--config", POLICY), "root")
+
+
+def test_a_refused_sudo_is_a_warning_without_the_plugin_s_words(icinga: Icinga) -> None:
+    """What the guide says of it, since nothing of ours can say it."""
+    icinga.machine.shell(f"mv {SUDOERS} {SUDOERS}.off")  # sudo passes over names with a dot
+    seen = icinga.check(f"{NAME}!sudo")
+    icinga.machine.shell(f"mv {SUDOERS}.off {SUDOERS}")
+    assert (seen["state"], seen["exit_status"]) == (1, 1)
+    assert "PORTCHECK" not in seen["output"]
+    assert seen["performance_data"] == []
 
 
 def test_the_log_is_clean(icinga: Icinga) -> None:
