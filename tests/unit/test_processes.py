@@ -143,6 +143,9 @@ def test_a_user_goes_by_name_or_number(text: str, name: str | None) -> None:
 def test_running_processes_go_by_the_names_that_the_kernel_keeps() -> None:
     with subprocess.Popen(["/bin/sleep", "600"]) as process:
         try:
+            # Popen goes on when the new program has the memory, before it has its name (execve(2)).
+            while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+                time.sleep(0.01)
             assert {"sleep", Path("/proc/self/comm").read_text().strip()} <= processes.running()
         finally:
             process.kill()
