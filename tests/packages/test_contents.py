@@ -95,7 +95,7 @@ def test_the_debian_package_has_the_modules_for_itself_alone(tmp_path: Path) -> 
     assert found == {name for name in tracked() if name.startswith("check_portcheck/")}
 
 
-@pytest.mark.parametrize("directory", ["checkmk", "icinga", "nrpe"])
+@pytest.mark.parametrize("directory", ["checkmk", "icinga", "nrpe", "policies"])
 def test_the_debian_package_has_the_shipped_files_as_examples(
     tmp_path: Path, directory: str
 ) -> None:
