@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from check_portcheck.model import NOTHING, Choice, Device, Failure, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ALL = "all"
 """The choice that stands for every address of every device that is up."""
@@ -119,11 +119,8 @@ def select(
 
     Raises NothingChosenError where there is neither an interface nor the name of an absent one.
     """
-    unwanted = tuple(
-        each.name.removeprefix(_EXCEPT) for each in (*addresses, *devices) if _leaves_out(each)
-    )
-    addresses = [each for each in addresses if not _leaves_out(each)]
-    devices = [each for each in devices if not _leaves_out(each)]
+    unwanted = (*_left_out(addresses), *_left_out(devices))
+    addresses, devices = _wanted(addresses), _wanted(devices)
     everything = any(each.name == ALL for each in addresses)
     by_name, notes = _of_name(official, own, everything=everything)
     by_address, absent = _of_addresses(addresses, own)
@@ -135,8 +132,8 @@ def select(
         raise NothingChosenError(_nothing_to_scan(notes, found))
     choices = (*addresses, *devices)
     interfaces, counted = _named(_merged(left), choices, own, everything=everything)
-    if official and by_name and all(interface.loopback for interface in interfaces):
-        notes.append(_only_loopback(official, by_name))
+    if official and by_name:
+        notes += _only_loopback(official, by_name, interfaces)
     return Chosen(
         interfaces=interfaces,
         counted=counted,
@@ -154,8 +151,15 @@ def is_any(names: Iterable[str], interface: Interface) -> bool:
     return any(_stands_for(name, interface) for name in names)
 
 
-def _leaves_out(choice: Choice) -> bool:
-    return choice.name.startswith(_EXCEPT)
+def _wanted(choices: Iterable[Choice]) -> list[Choice]:
+    """The choices, without those that leave out."""
+    return [each for each in choices if not each.name.startswith(_EXCEPT)]
+
+
+def _left_out(choices: Iterable[Choice]) -> list[str]:
+    """The addresses, networks, devices and patterns that choices leave out."""
+    names = (each.name for each in choices)
+    return [name.removeprefix(_EXCEPT) for name in names if name.startswith(_EXCEPT)]
 
 
 def _stands_for(name: str, interface: Interface) -> bool:
@@ -246,24 +250,37 @@ def _named(
     Names and order do not depend on what of it is there. Where their performance data would leave
     no room for a text, addresses count under their device, and then all as one.
     """
-    groups = [device.group for device in own.devices.values()] if everything else []
-    groups += [OTHER] * everything
+    groups = [*(device.group for device in own.devices.values()), OTHER] if everything else []
     single = [each.name for each in choices if each.name != ALL and not set("*/") & set(each.name)]
     by_device = tuple(each._replace(chosen=(own.group(each),)) for each in interfaces)
     for named, first in ((interfaces, single), (by_device, [])):
-        chosen = (name for each in named for name in each.chosen)
-        counted = tuple(dict.fromkeys((*first, *chosen, *groups)))
-        if sum(3 * len(name) + _FIGURES for name in counted) <= _LABELS:
+        counted = tuple(dict.fromkeys((*first, *_names(named), *groups)))
+        if _fit(counted):
             return named, counted
     return tuple(each._replace(chosen=(ALL,)) for each in interfaces), (ALL,)
 
 
-def _only_loopback(official: OfficialName, by_name: Iterable[Interface]) -> str:
-    addresses = ", ".join(dict.fromkeys(interface.address for interface in by_name))
-    return (
-        f"only loopback is scanned: {official.origin} is {addresses}; "
-        "--device NAME or --interface all adds other addresses"
-    )
+def _names(interfaces: Iterable[Interface]) -> Iterator[str]:
+    """The names by which interfaces were chosen."""
+    for interface in interfaces:
+        yield from interface.chosen
+
+
+def _fit(names: Iterable[str]) -> bool:
+    """Whether the performance data of so many names leave room for a text."""
+    return sum(3 * len(name) + _FIGURES for name in names) <= _LABELS
+
+
+def _only_loopback(
+    official: OfficialName, by_name: Iterable[Interface], interfaces: Iterable[Interface]
+) -> Iterator[str]:
+    """A note where nothing is scanned that others can reach, with what helps."""
+    if all(interface.loopback for interface in interfaces):
+        addresses = ", ".join(dict.fromkeys(interface.address for interface in by_name))
+        yield (
+            f"only loopback is scanned: {official.origin} is {addresses}; "
+            "--device NAME or --interface all adds other addresses"
+        )
 
 
 def _chosen(interface: Interface, name: str, origin: str) -> Interface:

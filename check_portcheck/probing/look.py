@@ -146,13 +146,20 @@ def _nowhere(
     candidates = [row for row in rows if row.device is None and row not in shown]
     nowhere: dict[Socket, bool] = {}
     for service in sockettable.open_services(candidates, interfaces, perhaps=True):
-        targets = [(each, service.port.protocol) for each in service.interfaces]
-        refused = unknown.isdisjoint(targets) and all(
-            service.port.number in asked.get(target, ()) for target in targets
-        )
+        refused = _all_refused(service, asked, unknown)
         for row in service.sockets:
             nowhere[row] = nowhere.get(row, True) and refused
     yield from (row for row, refused in nowhere.items() if refused)
+
+
+def _all_refused(service: OpenService, asked: _Wanted, unknown: set[Target]) -> bool:
+    """Whether a service that is not among the open ones was asked for wherever it might answer.
+
+    *unknown* is where asking taught nothing.
+    """
+    targets = [(each, service.port.protocol) for each in service.interfaces]
+    everywhere = all(service.port.number in asked.get(target, ()) for target in targets)
+    return everywhere and unknown.isdisjoint(targets)
 
 
 def _sum(*parts: Coverage) -> Coverage:

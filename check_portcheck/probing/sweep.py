@@ -45,8 +45,7 @@ def sweep(
     UDP probes leave their entries in *room*. Raises SocketTableError or SweepError.
     """
     front, rest = turns.parted(dict.fromkeys(interface for interface, _ in wanted))
-    # Runs that cannot probe all of it shall probe another part each time.
-    begin = int.from_bytes(os.urandom(4), "big") if start is None else start
+    begin = _any_turn() if start is None else start
     first, last = _blocks(wanted, front, room), _blocks(wanted, rest, room)
     placed = list(turns.order(first, last, begin))
     if not any(block.ports for _, block in placed):
@@ -71,6 +70,11 @@ def sweep(
         coverage,
         notes=table.degraded,
     )
+
+
+def _any_turn() -> int:
+    """Where to begin: runs that cannot probe all of it shall probe another part each time."""
+    return int.from_bytes(os.urandom(4), "big")
 
 
 def _blocks(

@@ -26,13 +26,17 @@ def parted(interfaces: Iterable[Interface]) -> tuple[list[Interface], list[Inter
     interfaces = list(interfaces)
     loopback = [each for each in interfaces if each.loopback]
     reached = [each for each in interfaces if not each.loopback]
-    one_of_each: dict[int, Interface] = {}
-    for each in loopback:
-        one_of_each.setdefault(each.family, each)
     # Within a container its own end is all that others reach it by.
     own = [each for each in reached if not each.host_end] or reached
-    front = [*own, *one_of_each.values()]
+    front = [*own, *_one_of_each_family(loopback)]
     return front, [each for each in (*loopback, *reached) if each not in front]
+
+
+def _one_of_each_family(interfaces: Iterable[Interface]) -> Iterable[Interface]:
+    first: dict[int, Interface] = {}
+    for each in interfaces:
+        first.setdefault(each.family, each)
+    return first.values()
 
 
 def order(front: Sequence[_T], rest: Sequence[_T], first: int) -> Iterator[tuple[int, _T]]:
