@@ -134,7 +134,7 @@ def test_a_run_out_of_time_is_one_unknown_service(host: Machine) -> None:
 def bare_fixture(request: pytest.FixtureRequest, program: Program) -> Iterator[Bare]:
     """A host with nothing but Checkmk's agent, and the local check read by a shell."""
     with machine("web1.example.org", program) as here:
-        here.shell(f"rm {PLUGIN} {PYTHON}; mount -t tmpfs tmpfs /usr/local/bin")
+        here.shell(f"rm {PLUGIN} {PYTHON}; mount -t tmpfs -o mode=755 tmpfs /usr/local/bin")
         here.install("checkmk/check_portcheck", f"{LOCAL}/check_portcheck", mode=0o755)
         yield Bare(here, request.param)
 
