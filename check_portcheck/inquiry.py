@@ -69,6 +69,24 @@ class Inquiry:
             report = report._replace(owners=owners)
         return report
 
+    def with_owners_again(self, report: Report, verdict: Verdict) -> Report:
+        """The report with the owners on which the verdict depends, those of findings as of now.
+
+        They may have been seen at a bad moment: what systemd starts has all sockets of process 1
+        until it runs its program, and a daemon's children come and go.
+        """
+        found = (finding.service for finding in verdict.findings if finding.service)
+        doubted = {socket for service in found for socket in service.sockets}
+        before = {each: owner for each, owner in report.owners.items() if each in doubted}
+        sure = {each: owner for each, owner in report.owners.items() if each not in doubted}
+        report = self.with_decisive_owners(report._replace(owners=sure))
+        late = {
+            each: owner
+            for each, owner in before.items()
+            if each in report.owners and report.owners[each].unseen is Unseen.TIME_LIMIT
+        }
+        return report._replace(owners={**report.owners, **late})
+
     def with_owners(self, report: Report, services: Iterable[OpenService]) -> Report:
         """The report with the owners of some services."""
         asked = {
@@ -79,7 +97,9 @@ class Inquiry:
         }
         if not asked:
             return report
-        found = self._machine.owners(asked, self._task.deadline)
+        found = self._machine.owners(
+            asked, self._task.deadline, executables=self._policy.executables
+        )
         # One object for all sockets of a process: there may be very many.
         shared: dict[Owner, Owner] = {}
         same = {socket: shared.setdefault(owner, owner) for socket, owner in found.items()}

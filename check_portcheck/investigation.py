@@ -195,7 +195,7 @@ class _Investigation:
             report = self._inquiry.with_registrations(report, _scanned(verdict))
         report = self._looked_at_again(report, doubts)
         left = tuple(service for service in report.services if service.port not in passed)
-        return self._inquiry.with_decisive_owners(report._replace(services=left))
+        return self._inquiry.with_owners_again(report._replace(services=left), verdict)
 
     def _clients_of_daemons(
         self, report: Report, verdict: Verdict, before: Sequence[OpenService], doubts: Doubts

@@ -60,11 +60,13 @@ class ThisMachine:
 
         return rpcbind.registrations(interface, deadline, loopback=loopback, programs=programs)
 
-    def owners(self, sockets: Collection[Socket], deadline: Deadline) -> Mapping[Socket, Owner]:
-        """Who holds the sockets."""
+    def owners(
+        self, sockets: Collection[Socket], deadline: Deadline, *, executables: Collection[str]
+    ) -> Mapping[Socket, Owner]:
+        """Who holds the sockets, and which of *executables*, paths of program files, they run."""
         from check_portcheck.kernel import owners
 
-        return owners.find(sockets, deadline, sockettable.rows)
+        return owners.find(sockets, deadline, sockettable.rows, executables)
 
     def forwarded(
         self, asked: Collection[tuple[Interface, Port]], deadline: Deadline

@@ -249,6 +249,11 @@ class Process(NamedTuple):
     """The systemd unit, or the container as ``container:ID``, from the cgroup."""
     deleted: bool = False
     """Whether the program file was deleted, or replaced, since the process started it."""
+    files: tuple[str, ...] = ()
+    """The paths, of those that were asked for, at which this machine has its program file, or had
+    it until that was replaced. Another mount namespace may have another file at the same path."""
+    unread: tuple[str, ...] = ()
+    """The paths, of those that were asked for, of which that could not be told."""
 
 
 class Unseen(enum.StrEnum):
@@ -281,6 +286,8 @@ class Owner(NamedTuple):
     """The kernel itself listens (nfsd, lockd, WireGuard): no process holds it."""
     unseen: Unseen | None = None
     """Why the processes could not be determined, None when they were."""
+    others: Unseen | None = None
+    """Why more processes may hold it, process 1 apart; None when each was examined."""
 
 
 class Evidence(enum.StrEnum):

@@ -56,8 +56,10 @@ class Machine(typing.Protocol):
         It is asked on *loopback* too if need be.
         """
 
-    def owners(self, sockets: Collection[Socket], deadline: Deadline) -> Mapping[Socket, Owner]:
-        """Who holds the sockets."""
+    def owners(
+        self, sockets: Collection[Socket], deadline: Deadline, *, executables: Collection[str]
+    ) -> Mapping[Socket, Owner]:
+        """Who holds the sockets, and which of *executables*, paths of program files, they run."""
 
     def forwarded(
         self, asked: Collection[tuple[Interface, Port]], deadline: Deadline

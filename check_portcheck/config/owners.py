@@ -25,6 +25,8 @@ _PREFIXES = {
 """What is written for the kinds of owners, and what it is here."""
 _NO_HOLDERS = (".slice", ".target", ".timer", ".path", ".device", ".automount")
 """Units without processes of their own (systemd.unit(5))."""
+_FIRST = "init.scope"
+"""The unit of process 1 where that is systemd (systemd.special(7))."""
 _COMM = 15
 """Bytes of a process's name that the kernel keeps (TASK_COMM_LEN of linux/sched.h, with a NUL)."""
 _PID = r"[0-9]+/(.+)|(.+)\[[0-9]+\]"
@@ -76,9 +78,13 @@ def doubtful(
 
 def _doubt(rule: Rule, users: Mapping[str, str | None], processes: Collection[str]) -> str:
     """Why the owner of a rule does not seem to be meant so, empty where it may well be."""
-    if rule.owner is None or rule.owner.value not in users:
+    if rule.owner is None:
         return ""
     kind, value = rule.owner
+    if kind is OwnerKind.UNIT:
+        return _doubt_of_unit(rule, value)
+    if value not in users:
+        return ""
     user = users[value]
     right = rule._replace(owner=OwnerPattern(OwnerKind.USER, user or value))
     if kind is OwnerKind.USER and user != value:
@@ -86,6 +92,15 @@ def _doubt(rule: Rule, users: Mapping[str, str | None], processes: Collection[st
     if kind is OwnerKind.NAME and user == value and value[:_COMM] not in processes:
         return f"no process is called {value} now; for the user of that name write {right}"
     return ""
+
+
+def _doubt_of_unit(rule: Rule, unit: str) -> str:
+    """Why a unit can own nothing: a socket unit leaves its sockets to process 1 and the service."""
+    if not unit.endswith(".socket"):
+        return ""
+    units = (unit.removesuffix(".socket") + ".service", _FIRST)
+    lines = [rule._replace(owner=OwnerPattern(OwnerKind.UNIT, each)) for each in units]
+    return f"no process is in a socket unit: write {' and '.join(map(str, lines))}"
 
 
 def meant(text: str) -> Iterator[str]:

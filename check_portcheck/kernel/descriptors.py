@@ -22,6 +22,8 @@ class Holders(NamedTuple):
     """By inode of the socket; those that no process was seen to hold are missing."""
     unseen: Unseen | None
     """Why not every process of the machine was examined, None when all were."""
+    others: Unseen | None = None
+    """The same, process 1 apart."""
 
 
 def holders(inodes: Collection[int], deadline: Deadline) -> Holders:
@@ -29,6 +31,7 @@ def holders(inodes: Collection[int], deadline: Deadline) -> Holders:
     links = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, set[int]] = {}
     unseen: Unseen | None = None
+    others: Unseen | None = None
     pids = _pids()
     for pid in pids:
         try:
@@ -36,11 +39,14 @@ def holders(inodes: Collection[int], deadline: Deadline) -> Holders:
                 found.setdefault(inode, set()).add(pid)
         except PermissionError:
             unseen = processes.refused()
+            others = unseen if pid != 1 else others
         except (FileNotFoundError, ProcessLookupError):
             continue  # ended meanwhile
         except TimeoutError:
-            return Holders(found, Unseen.TIME_LIMIT)
-    return Holders(found, unseen if 1 in pids else Unseen.HIDEPID)
+            return Holders(found, Unseen.TIME_LIMIT, Unseen.TIME_LIMIT)
+    if 1 not in pids:
+        return Holders(found, Unseen.HIDEPID, Unseen.HIDEPID)
+    return Holders(found, unseen, others)
 
 
 def _pids() -> list[int]:

@@ -8,25 +8,25 @@ import pwd
 from functools import cache
 from typing import TYPE_CHECKING
 
-from check_portcheck.kernel import cgroups
+from check_portcheck.kernel import cgroups, executables
 from check_portcheck.model import Process, Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from check_portcheck.kernel.executables import Files
+
 _LONGEST_NAME = 255
 _LONGEST_COMMAND = 1000
 _LONGEST_ARGUMENT = 250
 _HIGHEST_UID = 2**32 - 2  # the last number stands for none (chown(2))
-_DELETED = " (deleted)"
-"""What the kernel puts behind the path of a program file that is gone (proc(5))."""
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the machine's own pid namespace (PROC_PID_INIT_INO, linux/proc_ns.h)."""
 
 
-def details(pid: int) -> Process | None:
-    """The details of a process, None when it has ended.
+def details(pid: int, files: Files) -> Process | None:
+    """The details of a process, which of *files* it runs among them; None when it has ended.
 
     Raises PermissionError where they may not be read, for which refused() says why, and ImportError
     where psutil, or what is used of it, is not to be had.
@@ -37,19 +37,22 @@ def details(pid: int) -> Process | None:
 
     try:
         process = Examined(pid)
+        program, unit = executables.program(pid, files), _unit(pid)
+        # What follows raises NoSuchProcess where it had ended by then.
         with process.oneshot():
             # A process whose first thread has ended counts as a zombie: no command line is left.
             zombie = process.status() == STATUS_ZOMBIE
-            executable, deleted = _executable(pid)
             return Process(
                 pid=pid,
                 name=process.name()[:_LONGEST_NAME],
-                executable=executable,
+                executable=program.path,
                 command=() if zombie else bounded(process.cmdline()),
                 user=user(process.uids().effective),
                 started=process.create_time(),
-                unit=_unit(pid),
-                deleted=deleted,
+                unit=unit,
+                deleted=program.deleted,
+                files=program.files,
+                unread=program.unread,
             )
     except NoSuchProcess:
         return None
@@ -115,20 +118,6 @@ def bounded(arguments: Iterable[str]) -> tuple[str, ...]:
         kept.append(argument[: min(_LONGEST_ARGUMENT, room)])
         room -= len(kept[-1]) + 1
     return tuple(kept)
-
-
-def _executable(pid: int) -> tuple[str | None, bool]:
-    """The program file by the kernel's word, and whether it is deleted.
-
-    psutil takes the command line's where that fails.
-    """
-    try:
-        path = os.readlink(f"/proc/{pid}/exe")
-    except OSError:  # ended; not ours; longer than the kernel can write (ENAMETOOLONG)
-        return None, False
-    # The file may have been replaced, by an upgrade for instance (proc(5)).
-    named = path.removesuffix(_DELETED)
-    return named, named != path
 
 
 def _unit(pid: int) -> str | None:

@@ -12,38 +12,23 @@ from check_portcheck.model import (
     PORTMAPPER_PROGRAM,
     Interface,
     OpenService,
-    Owner,
     PortRange,
-    Process,
     Report,
     Socket,
-    Unseen,
 )
-from check_portcheck.policy import missing
+from check_portcheck.policy import missing, ownership
 from check_portcheck.policy.idle import idle
-from check_portcheck.policy.rules import (
-    KERNEL,
-    Held,
-    Kind,
-    OwnerKind,
-    OwnerPattern,
-    Policy,
-    Rule,
-    concerning,
-)
+from check_portcheck.policy.ownership import Held
+from check_portcheck.policy.rules import Kind, OwnerPattern, Policy, Rule, concerning
 from check_portcheck.policy.verdict import Finding, FindingKind, Judged, Verdict, order
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from check_portcheck.model import Owner
+
     _Known = dict[tuple[tuple[int, ...], tuple[int, ...]], Judged]
     """What is said of the first service, by the identities of rules and owners."""
-
-_REMEDIES = dict.fromkeys((Unseen.NOT_ROOT, Unseen.HIDEPID), ": run it by sudo")
-"""What helps where the owner could not be seen, by the reason."""
-
-_LONGEST_NAME = 80
-"""Characters of an owner's name or path in a reason, which shall leave room for the expected."""
 
 
 def judge(report: Report, policy: Policy) -> Verdict:
@@ -124,12 +109,7 @@ def owner_matters(report: Report, policy: Policy, service: OpenService) -> bool:
 def _socket_held(report: Report, socket: Socket, pattern: OwnerPattern) -> Held:
     """Whether one socket has the owner; whoever was not asked for cannot be told."""
     owner = report.owners.get(socket)
-    return pattern.holds(owner) if owner else Held.UNTOLD
-
-
-def _owners(report: Report, service: OpenService) -> list[Owner]:
-    """The owners of the service's sockets that were asked for."""
-    return [report.owners[socket] for socket in service.sockets if socket in report.owners]
+    return ownership.held(pattern, owner) if owner else Held.UNTOLD
 
 
 def _precedence(rule: Rule) -> tuple[bool, bool, str, str]:
@@ -218,42 +198,24 @@ def _not_allowed(report: Report, service: OpenService, rules: Sequence[Rule]) ->
     unexpected = Finding(FindingKind.UNEXPECTED, service.interfaces, item, service)
     if not rules:
         return unexpected
-    owners = _owners(report, service)
-    wanted = {rule.owner for rule in rules if rule.owner}
-    expected = " or ".join(sorted(map(str, wanted)))
+    wanted = sorted({rule.owner for rule in rules if rule.owner}, key=str)
+    expected = " or ".join(map(str, wanted))
+    owners = [report.owners[socket] for socket in service.sockets if socket in report.owners]
     untold = [rule for rule in rules if owner_held(report, service, rule) is Held.UNTOLD]
     if untold:
-        reason = f"owner not determined ({_why_untold(owners)}), expected {expected}"
+        reason = f"owner not determined ({_why_untold(owners, untold)}), expected {expected}"
         rule = min(untold, key=_precedence)
         return unexpected._replace(kind=FindingKind.UNVERIFIED, rule=rule, reason=reason)
-    kinds = sorted({owner.kind for owner in wanted})
-    return unexpected._replace(reason=f"owner {_owner_names(owners, kinds)}, expected {expected}")
+    names = sorted({ownership.described(owner, wanted) for owner in owners})
+    return unexpected._replace(reason=f"owner {' and '.join(names)}, expected {expected}")
 
 
-def _why_untold(owners: Sequence[Owner]) -> str:
-    """Why the owner of a service cannot be told, with what helps."""
-    reasons = sorted({owner.unseen for owner in owners if owner.unseen})
-    return "; ".join(reason + _REMEDIES.get(reason, "") for reason in reasons) or "no socket"
-
-
-def _owner_names(owners: Sequence[Owner], kinds: Sequence[OwnerKind]) -> str:
-    return " and ".join(sorted({_owner_name(owner, kinds) for owner in owners}))
-
-
-def _owner_name(owner: Owner, kinds: Sequence[OwnerKind]) -> str:
-    """Who an owner is, in the terms in which rules of these kinds ask for it."""
-    if owner.kernel:
-        return KERNEL
-    if owner.processes:
-        return " ".join(_process_name(owner.processes[0], kind) for kind in kinds)
-    return f"user {owner.user}" if owner.user else "unknown"
-
-
-def _process_name(process: Process, kind: OwnerKind) -> str:
-    """The property of a process that rules of a kind ask for, as they spell it."""
-    value = kind.of(process)
-    if not value:
-        return f"without {kind}"
-    if value == KERNEL:
-        return f"process {KERNEL}"  # which any process may call itself
-    return str(OwnerPattern(kind, value[:_LONGEST_NAME]))
+def _why_untold(owners: Sequence[Owner], rules: Sequence[Rule]) -> str:
+    """Why it cannot be told whether *rules* hold, with what helps."""
+    reasons = {
+        ownership.why_untold(rule.owner, owner)
+        for rule in rules
+        for owner in owners
+        if rule.owner and ownership.held(rule.owner, owner) is Held.UNTOLD
+    }
+    return "; ".join(sorted(reasons)) or "no socket"

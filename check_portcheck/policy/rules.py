@@ -7,7 +7,7 @@ from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_portcheck.model import Interface, Owner, Port, PortRange, Process, Protocol, Span
+from check_portcheck.model import Interface, Port, PortRange, Protocol, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,50 +104,12 @@ class OwnerKind(enum.StrEnum):
     USER = "user"
     UNIT = "unit"
 
-    def of(self, process: Process) -> str | None:
-        """That property of a process, None where it has none."""
-        match self:
-            case OwnerKind.NAME:
-                return process.name
-            case OwnerKind.EXECUTABLE:
-                return process.executable
-            case OwnerKind.USER:
-                return process.user
-            case OwnerKind.UNIT:
-                return process.unit
-
-
-KERNEL = "kernel"
-"""How a rule names the kernel itself as an owner."""
-
-
-class Held(enum.Enum):
-    """Whether a socket has the owner that a rule asks for."""
-
-    YES = enum.auto()
-    NO = enum.auto()
-    UNTOLD = enum.auto()
-    """It cannot be told."""
-
 
 class OwnerPattern(NamedTuple):
     """The owner that a service must have for a rule to hold."""
 
     kind: OwnerKind
     value: str
-
-    def holds(self, owner: Owner) -> Held:
-        """Whether *owner* is the one."""
-        if self._is(owner):
-            return Held.YES
-        return Held.UNTOLD if owner.unseen else Held.NO
-
-    def _is(self, owner: Owner) -> bool:
-        if self.kind is OwnerKind.NAME and self.value == KERNEL:
-            return owner.kernel  # which any process may call itself
-        if self.kind is OwnerKind.USER and owner.user == self.value:
-            return True
-        return any(self.kind.of(process) == self.value for process in owner.processes)
 
     def __str__(self) -> str:
         prefixed = self.kind in (OwnerKind.USER, OwnerKind.UNIT)
@@ -198,6 +160,12 @@ class Policy:
     def names_owners(self) -> bool:
         """Whether any rule asks for an owner."""
         return any(rule.owner for rule in self.rules)
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """The paths of program files by which rules name owners, ascending."""
+        owners = {rule.owner for rule in self.rules if rule.owner}
+        return tuple(sorted(each.value for each in owners if each.kind is OwnerKind.EXECUTABLE))
 
     def skips(self, interface: Interface, protocol: Protocol) -> list[Span]:
         """The ports that must not be contacted there."""

@@ -55,13 +55,17 @@ def strongest(owners: Sequence[Owner]) -> str:
 
 
 def _common_unit(owners: Sequence[Owner]) -> str | None:
-    """The service unit of every process, process 1 apart; None where there is no such.
+    """The service unit of every process; None where there is no such.
 
-    Scopes and containers have another name at each start.
+    Scopes and containers have another name at each start, and where process 1 has opened the socket
+    it is the only one that holds it until the service is needed.
     """
-    if not all(owner.processes for owner in owners):
+    if not all(owner.processes and not owner.others for owner in owners):
         return None
-    units = {process.unit for owner in owners for process in owner.processes if process.pid != 1}
+    processes = [process for owner in owners for process in owner.processes]
+    if any(process.pid == 1 for process in processes):
+        return None
+    units = {process.unit for process in processes}
     unit = units.pop() if len(units) == 1 else None
     return unit if unit and unit.endswith(".service") and re.fullmatch(_NAME, unit) else None
 

@@ -119,7 +119,7 @@ def directory_fixture() -> Iterator[Path]:
         ("{directory}/sshd", None, NOT_ROOT),
         ("/usr/sbin/sshd", "owner {directory}/sshd", NOT_ROOT),
         ("user:root", None, None),
-        ("user:postgres", "owner user:root", NOT_ROOT),
+        ("user:postgres", "owner user:root", "owner user:root"),
         ("unit:ssh.service", "owner without unit", NOT_ROOT),
         ("kernel", "owner sshd", NOT_ROOT),
     ],
@@ -139,9 +139,11 @@ def test_each_form_of_owner_gives_root_and_nobody_their_honest_answers(
             f"{by_root.format(directory=directory)}, expected {wanted}",
         )
     if by_nobody:
+        untold = by_nobody == NOT_ROOT
+        required = ", required by --required" if untold else ""
         expected_by_nobody = result(
-            State.UNKNOWN,
-            f"{IPV4}:{port}/tcp user root: {by_nobody}, expected {wanted}, required by --required",
+            State.UNKNOWN if untold else State.CRITICAL,
+            f"{IPV4}:{port}/tcp user root: {by_nobody}, expected {wanted}{required}",
             NOT_SEEN,
         )
     assert seen == expected_by_root

@@ -113,7 +113,8 @@ def policy(*texts: str) -> Policy:
 
 def process(name: str = "sshd", pid: int = 4711, user: str | None = "root") -> Process:
     """A process whose program file has its name."""
-    return Process(pid, name, f"/usr/sbin/{name}", (), user, 1.0, f"{name}.service")
+    path = f"/usr/sbin/{name}"
+    return Process(pid, name, path, (), user, 1.0, f"{name}.service", files=(path,))
 
 
 def owned(*names: str, user: str | None = "root", unseen: Unseen | None = None) -> Owner:

@@ -85,7 +85,7 @@ class Proc:
 
 def test_every_process_examined_leaves_nothing_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     Proc(monkeypatch, {1: [], 5: ["/dev/null", "socket:[7]", "socket:[77]"], 6: ["socket:[7]"]})
-    assert descriptors.holders([7, 8], NEVER) == ({7: {5, 6}}, None)
+    assert descriptors.holders([7, 8], NEVER) == ({7: {5, 6}}, None, None)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(), ProcessLookupError()])
@@ -93,17 +93,22 @@ def test_a_process_that_ends_meanwhile_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     Proc(monkeypatch, {1: [], 5: error, 6: ["socket:[7]"]})
-    assert descriptors.holders([7], NEVER) == ({7: {6}}, None)
+    assert descriptors.holders([7], NEVER) == ({7: {6}}, None, None)
 
 
 def test_a_process_that_may_not_be_examined_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     Proc(monkeypatch, {1: [], 5: PermissionError(), 6: ["socket:[7]"]})
-    assert descriptors.holders([7], NEVER) == ({7: {6}}, Unseen.DENIED)
+    assert descriptors.holders([7], NEVER) == ({7: {6}}, Unseen.DENIED, Unseen.DENIED)
+
+
+def test_process_1_is_apart_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    Proc(monkeypatch, {1: PermissionError(), 5: [], 6: ["socket:[7]"]})
+    assert descriptors.holders([7], NEVER) == ({7: {6}}, Unseen.DENIED, None)
 
 
 def test_processes_that_are_hidden_are_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     Proc(monkeypatch, {5: PermissionError(), 6: ["socket:[7]"]})
-    assert descriptors.holders([7], NEVER) == ({7: {6}}, Unseen.HIDEPID)
+    assert descriptors.holders([7], NEVER) == ({7: {6}}, Unseen.HIDEPID, Unseen.HIDEPID)
 
 
 def test_no_other_error_is_taken_for_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +123,7 @@ def test_the_walk_ends_in_the_middle_of_a_process_when_time_is_up(
     moments = iter([0.0, 1.0])
     deadline = Deadline(at=1.0, clock=lambda: next(moments))
     proc = Proc(monkeypatch, {5: ["x", "socket:[7]", "socket:[8]"], 6: ["socket:[8]"]})
-    assert descriptors.holders([7, 8], deadline) == ({7: {5}}, Unseen.TIME_LIMIT)
+    assert descriptors.holders([7, 8], deadline) == ({7: {5}}, Unseen.TIME_LIMIT, Unseen.TIME_LIMIT)
     assert proc.walked == [5]
 
 

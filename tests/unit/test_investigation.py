@@ -99,6 +99,9 @@ class Written:
         self.scanned: Sequence[Interface] = ()
         self.asked: list[Asked] = []
         self.asked_owners: list[set[Socket]] = []
+        self.asked_executables: set[str] = set()
+        self.later_owners: dict[Socket, Owner] = {}
+        """Who has sockets from the second question on."""
         self.asked_programs: list[tuple[int, ...]] = []
         self.asked_portmappers: list[tuple[Interface, float, bool]] = []
         self.asked_forwards: list[tuple[set[tuple[Interface, Port]], float]] = []
@@ -142,11 +145,15 @@ class Written:
         known = self._registrations[interface]
         return known.pop(0) if len(known) > 1 else known[0]
 
-    def owners(self, sockets: Collection[Socket], deadline: Deadline) -> Mapping[Socket, Owner]:
+    def owners(
+        self, sockets: Collection[Socket], deadline: Deadline, *, executables: Collection[str]
+    ) -> Mapping[Socket, Owner]:
         self.asked_owners.append(set(sockets))
+        self.asked_executables.update(executables)
         self.now += self._takes
         late = Owner(unseen=Unseen.TIME_LIMIT)
-        return {each: late if deadline.passed else self._owners[each] for each in sockets}
+        known, self._owners = self._owners, {**self._owners, **self.later_owners}
+        return {each: late if deadline.passed else known[each] for each in sockets}
 
     def forwarded(
         self, asked: Collection[tuple[Interface, Port]], deadline: Deadline
@@ -385,6 +392,30 @@ def test_a_wrong_owner_is_looked_at_again_and_a_new_socket_asked_for_anew() -> N
     machine = Written(seen(nc), seen(sshd), owners=known(nc, sshd))
     assert findings(run(machine, "optional * 22/tcp@sshd")) == []
     assert machine.asked_owners == [set(nc.service.sockets), set(sshd.service.sockets)]
+
+
+def test_an_owner_that_was_seen_at_a_bad_moment_is_seen_again() -> None:
+    web = service("80/tcp", owners=(owned("nc"),))
+    machine = Written(seen(web), seen(web), owners=known(web))
+    machine.later_owners = dict.fromkeys(web.service.sockets, owned("nginx"))
+    assert findings(run(machine, "optional * 80/tcp@nginx")) == []
+    assert machine.asked_owners == [set(web.service.sockets)] * 2
+
+
+def test_an_owner_for_which_there_is_no_time_again_stays_as_it_was_seen() -> None:
+    web = service("80/tcp", owners=(owned("nc"),))
+    machine = Written(seen(web), seen(web), owners=known(web), takes=3.0)
+    assert findings(run(machine, "optional * 80/tcp@nginx", seconds=10)) == [
+        "unexpected 192.0.2.7:80/tcp: owner nc, expected nginx"
+    ]
+    assert machine.now > 10
+
+
+def test_which_of_the_program_files_of_rules_a_process_runs_is_asked() -> None:
+    ssh = service("22/tcp", owners=(owned("sshd"),))
+    machine = Written(seen(ssh), owners=known(ssh))
+    run(machine, "optional * 22/tcp@/usr/sbin/sshd", "optional * 80/tcp@nginx", "skip * 1/tcp")
+    assert machine.asked_executables == {"/usr/sbin/sshd"}
 
 
 def test_owners_that_may_not_be_seen_leave_the_rule_unverified() -> None:

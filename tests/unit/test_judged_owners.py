@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from check_portcheck.model import Owner, Process, Unseen
 from check_portcheck.policy.judgement import owner_held, owner_matters
-from check_portcheck.policy.rules import Held, Rule
+from check_portcheck.policy.ownership import Held
 from unit.samples import (
     HERE,
     LOOPBACK,
     Seen,
     owned,
     policy,
+    process,
     report,
     rule,
     service,
 )
 from unit.verdicts import NOT_ROOT, SSH, by, findings
+
+if TYPE_CHECKING:
+    from check_portcheck.policy.rules import Rule
 
 
 def held(owners: tuple[Owner, ...] | None, asked: Rule) -> Held:
@@ -39,8 +45,9 @@ def held(owners: tuple[Owner, ...] | None, asked: Rule) -> Held:
         ("sshd", NOT_ROOT, Held.UNTOLD),
         ("/usr/sbin/sshd", NOT_ROOT, Held.UNTOLD),
         ("user:root", NOT_ROOT, Held.YES),
-        ("user:daemon", NOT_ROOT, Held.UNTOLD),
-        ("user:www", Owner("root", (Process(1, "a", None, user="www"),)), Held.YES),
+        ("user:daemon", NOT_ROOT, Held.NO),
+        ("user:root", Owner(unseen=Unseen.NO_OWNERS), Held.UNTOLD),
+        ("user:www", Owner("root", (Process(7, "a", None, user="www"),)), Held.NO),
         ("kernel", Owner(kernel=True), Held.YES),
         ("kernel", owned("kernel"), Held.NO),
         ("kernel", NOT_ROOT, Held.UNTOLD),
@@ -61,12 +68,55 @@ def held(owners: tuple[Owner, ...] | None, asked: Rule) -> Held:
         ("unit:kernel", Owner("root", kernel=True), Held.NO),
         # What a process does not have is nobody's.
         ("/usr/sbin/sshd", Owner("root", (Process(1, "sshd", None),)), Held.NO),
-        ("unit:a.service", Owner("root", (Process(1, "a", "/a"),)), Held.NO),
+        ("unit:a.service", Owner("root", (Process(7, "a", "/a"),)), Held.NO),
     ],
 )
 def test_the_owner_of_a_socket(wanted: str, owner: Owner, holds: Held) -> None:
     asked = rule(f"optional * 22/tcp@{wanted}")
     assert held((owner,), asked) is holds
+
+
+SYSTEMD = Process(1, "systemd", "/usr/lib/systemd/systemd", unit="init.scope")
+SSHD, SMTPD, SHELL = process("sshd"), process("smtpd", 12), process("bash", 13)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "owner", "holds"),
+    [
+        # Of a unit every process must be, process 1 apart, which opens sockets for others.
+        ("unit:sshd.service", Owner("root", (SSHD, SHELL)), Held.NO),
+        ("unit:sshd.service", Owner("root", (SSHD, SSHD._replace(pid=12))), Held.YES),
+        ("unit:sshd.service", Owner("root", (SYSTEMD, SSHD)), Held.YES),
+        ("unit:init.scope", Owner("root", (SYSTEMD, SSHD)), Held.NO),
+        # Which of its units process 1 has a socket for, it does not tell.
+        ("unit:sshd.service", Owner("root", (SYSTEMD,)), Held.UNTOLD),
+        ("unit:sshd.socket", Owner("root", (SYSTEMD,)), Held.UNTOLD),
+        ("unit:init.scope", Owner("root", (SYSTEMD,)), Held.YES),
+        ("unit:sshd.service", Owner("root", (SSHD._replace(pid=1),)), Held.YES),
+        # More processes may have it than were seen.
+        ("unit:sshd.service", Owner("root", (SSHD,), others=Unseen.NOT_ROOT), Held.UNTOLD),
+        ("unit:init.scope", Owner("root", (SYSTEMD,), others=Unseen.NOT_ROOT), Held.UNTOLD),
+        ("unit:sshd.service", Owner("root", (SHELL,), others=Unseen.NOT_ROOT), Held.NO),
+        ("unit:sshd.service", owned("sshd", unseen=Unseen.TIME_LIMIT), Held.UNTOLD),
+        ("unit:sshd.service", Owner("root", unseen=Unseen.NOT_ROOT), Held.UNTOLD),
+        # Of a name or a program file one process is enough.
+        ("smtpd", Owner("root", (SSHD, SMTPD)), Held.YES),
+        ("/usr/sbin/smtpd", Owner("root", (SSHD, SMTPD)), Held.YES),
+        ("sshd", Owner("root", (SSHD,), others=Unseen.NOT_ROOT), Held.YES),
+        # The same path may be another file.
+        ("/usr/sbin/sshd", Owner("root", (SSHD._replace(files=()),)), Held.NO),
+        ("/sbin/sshd", Owner("root", (SSHD._replace(files=("/sbin/sshd",)),)), Held.YES),
+        ("/x", Owner("root", (SSHD._replace(unread=("/x",)),)), Held.UNTOLD),
+        # A user is the one that opened it, whoever has it now.
+        ("user:www", Owner("root", (process(user="www"),)), Held.NO),
+        ("user:root", Owner("www", (process(user="root"),)), Held.NO),
+        ("user:www", Owner("www", (process(user="root"),), unseen=Unseen.TIME_LIMIT), Held.YES),
+    ],
+)
+def test_what_each_form_of_owner_asks_of_the_processes(
+    wanted: str, owner: Owner, holds: Held
+) -> None:
+    assert held((owner,), rule(f"optional * 22/tcp@{wanted}")) is holds
 
 
 @pytest.mark.parametrize(
@@ -180,7 +230,7 @@ def test_without_an_owner_in_the_rule_anybody_will_do() -> None:
             ["unexpected 192.0.2.7:22/tcp: owner nc and unknown, expected sshd"],
         ),
         (
-            by(Owner("root", (Process(1, "a", None),))),
+            by(Owner("root", (Process(7, "a", None),))),
             ["optional * 22/tcp@/a", "optional * 22/tcp@unit:a.service"],
             [
                 (
@@ -203,6 +253,82 @@ def test_without_an_owner_in_the_rule_anybody_will_do() -> None:
             by(owned("n" * 81)),
             ["optional * 22/tcp@sshd"],
             [f"unexpected 192.0.2.7:22/tcp: owner {'n' * 80}, expected sshd"],
+        ),
+        (
+            by(Owner("root", (SSHD, SHELL))),
+            ["optional * 22/tcp@unit:sshd.service"],
+            [
+                (
+                    "unexpected 192.0.2.7:22/tcp: owner unit:bash.service and unit:sshd.service,"
+                    " expected unit:sshd.service"
+                )
+            ],
+        ),
+        (
+            by(Owner("root", (SYSTEMD,))),
+            ["optional * 22/tcp@unit:sshd.socket"],
+            [
+                (
+                    "unverified 192.0.2.7:22/tcp: owner not determined"
+                    " (held by process 1 alone: allow unit:init.scope too),"
+                    " expected unit:sshd.socket (optional * 22/tcp@unit:sshd.socket)"
+                )
+            ],
+        ),
+        (
+            by(Owner("root", (SYSTEMD._replace(unit=None),))),
+            ["optional * 22/tcp@unit:sshd.socket"],
+            [
+                (
+                    "unverified 192.0.2.7:22/tcp: owner not determined (held by process 1 alone),"
+                    " expected unit:sshd.socket (optional * 22/tcp@unit:sshd.socket)"
+                )
+            ],
+        ),
+        (
+            by(Owner("root", (SSHD,), others=Unseen.NOT_ROOT)),
+            ["optional * 22/tcp@unit:sshd.service"],
+            [
+                (
+                    "unverified 192.0.2.7:22/tcp: owner not determined (not root: run it by sudo),"
+                    " expected unit:sshd.service (optional * 22/tcp@unit:sshd.service)"
+                )
+            ],
+        ),
+        (
+            by(Owner("root", (SSHD._replace(files=()),))),
+            ["optional * 22/tcp@/usr/sbin/sshd"],
+            [
+                (
+                    "unexpected 192.0.2.7:22/tcp: owner /usr/sbin/sshd (not the file here),"
+                    " expected /usr/sbin/sshd"
+                )
+            ],
+        ),
+        (
+            by(Owner("root", (SSHD._replace(files=(), unread=("/usr/sbin/sshd",)),))),
+            ["optional * 22/tcp@/usr/sbin/sshd"],
+            [
+                (
+                    "unverified 192.0.2.7:22/tcp: owner not determined (program file not readable),"
+                    " expected /usr/sbin/sshd (optional * 22/tcp@/usr/sbin/sshd)"
+                )
+            ],
+        ),
+        (
+            by(Owner("www", (SSHD,))),
+            ["optional * 22/tcp@user:root"],
+            ["unexpected 192.0.2.7:22/tcp: owner user:www, expected user:root"],
+        ),
+        (
+            by(Owner("www", unseen=Unseen.NOT_ROOT, others=Unseen.NOT_ROOT)),
+            ["optional * 22/tcp@user:root"],
+            ["unexpected 192.0.2.7:22/tcp: owner user:www, expected user:root"],
+        ),
+        (
+            by(Owner("root", kernel=True)),
+            ["optional * 22/tcp@user:www"],
+            ["unexpected 192.0.2.7:22/tcp: owner user:root, expected user:www"],
         ),
         (
             service("22/tcp", no_socket=True, owners=()),

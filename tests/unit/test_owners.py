@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check_portcheck.deadline import Deadline
-from check_portcheck.kernel import descriptors, owners, processes
+from check_portcheck.kernel import descriptors, executables, owners, processes
 from check_portcheck.kernel.descriptors import Holders
 from check_portcheck.model import Owner, Process, Protocol, Socket, Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    from check_portcheck.kernel.executables import Files
 
 NEVER = Deadline(at=1.0, clock=lambda: 0.0)
 PAST = Deadline(at=1.0, clock=lambda: 1.0)
@@ -50,14 +52,18 @@ class Machine:
         self.asked.append(set(inodes))
         return next(self._looks)
 
-    def _details(self, pid: int) -> Process | None:
+    def _details(self, pid: int, _: Files) -> Process | None:
         if pid in self.denied:
             raise PermissionError
         return self.processes.get(pid, process(pid))
 
 
 def holders(pids: dict[int, set[int]] | None = None, unseen: Unseen | None = None) -> Holders:
-    return Holders(pids or {}, unseen)
+    return Holders(pids or {}, unseen, unseen)
+
+
+def late(known: tuple[Process, ...] = ()) -> Owner:
+    return Owner("root", known, unseen=Unseen.TIME_LIMIT, others=Unseen.TIME_LIMIT)
 
 
 # A socket that processes hold
@@ -114,7 +120,7 @@ def test_a_holder_that_may_not_be_examined_is_said(monkeypatch: pytest.MonkeyPat
     machine = Machine(monkeypatch, holders({7: {10}}))
     machine.denied = {10}
     found = owners.find([udp()], NEVER, no_table)
-    assert found == {udp(): Owner("root", unseen=Unseen.NOT_ROOT)}
+    assert found == {udp(): Owner("root", unseen=Unseen.NOT_ROOT, others=Unseen.NOT_ROOT)}
     assert machine.asked == [{7}]
 
 
@@ -123,28 +129,52 @@ def test_one_known_holder_stands_for_those_that_may_not_be_examined(
 ) -> None:
     machine = Machine(monkeypatch, holders({7: {10, 11}}, Unseen.HIDEPID))
     machine.denied = {10}
-    assert owners.find([udp()], NEVER, no_table) == {udp(): Owner("root", (process(11),))}
+    known = Owner("root", (process(11),), others=Unseen.NOT_ROOT)
+    assert owners.find([udp()], NEVER, no_table) == {udp(): known}
+
+
+def test_that_more_processes_may_hold_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, Holders({7: {10}}, Unseen.DENIED, None))
+    assert owners.find([udp()], NEVER, no_table) == {udp(): Owner("root", (process(10),))}
+    Machine(monkeypatch, Holders({7: {10}}, Unseen.DENIED, Unseen.DENIED))
+    known = Owner("root", (process(10),), others=Unseen.DENIED)
+    assert owners.find([udp()], NEVER, no_table) == {udp(): known}
+
+
+def test_each_process_is_asked_for_the_program_files_of_rules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Files] = []
+
+    def details(pid: int, files: Files) -> Process:
+        asked.append(files)
+        return process(pid)
+
+    Machine(monkeypatch, holders({7: {10}}))
+    monkeypatch.setattr(processes, "details", details)
+    owners.find([udp()], NEVER, no_table, ["/bin/sh"])
+    assert asked == [executables.at(["/bin/sh"])]
 
 
 def test_what_is_found_too_late_is_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch, holders({7: {10}}, Unseen.TIME_LIMIT))
     found = owners.find([udp()], NEVER, no_table)
-    assert found == {udp(): Owner("root", (process(10),), unseen=Unseen.TIME_LIMIT)}
+    assert found == {udp(): late((process(10),))}
 
 
 def test_details_that_there_is_no_time_for_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch, holders({7: {10}}, Unseen.HIDEPID))
     found = owners.find([udp()], PAST, no_table)
-    assert found == {udp(): Owner("root", unseen=Unseen.TIME_LIMIT)}
+    assert found == {udp(): late()}
 
 
 def test_details_are_read_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 0.0, 1.0])
     deadline = Deadline(at=1.0, clock=lambda: next(moments))
     monkeypatch.setattr(descriptors, "holders", lambda *_: holders({7: {30, 10, 20}}))
-    monkeypatch.setattr(processes, "details", process)
+    monkeypatch.setattr(processes, "details", lambda pid, _: process(pid))
     found = owners.find([udp()], deadline, no_table)
-    assert found == {udp(): Owner("root", (process(10), process(20)), unseen=Unseen.TIME_LIMIT)}
+    assert found == {udp(): late((process(10), process(20)))}
 
 
 # A socket that nobody is seen to hold

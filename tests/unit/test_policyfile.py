@@ -231,7 +231,7 @@ def test_verbose_lines_have_the_strongest_owner() -> None:
     lines = [line for line in printed_for(of, verbosity=1) if not line.startswith("#")]
     assert [line.split(" = ")[1] for line in lines] == [
         "192.0.2.7:22/tcp@unit:sshd.service",
-        "192.0.2.7:80/tcp@unit:nginx.service",
+        "192.0.2.7:80/tcp@user:root",
         "192.0.2.7:81/tcp@user:www-data",
         "192.0.2.7:82/tcp@user:root",
         "192.0.2.7:83/tcp@kernel",

@@ -37,7 +37,7 @@ def test_an_argument_that_fills_the_room_is_the_last() -> None:
 
 
 def test_details_of_this_process() -> None:
-    found = processes.details(os.getpid())
+    found = processes.details(os.getpid(), {})
     assert found
     assert found.pid == os.getpid()
     assert found.executable == os.path.realpath("/proc/self/exe")
@@ -50,7 +50,7 @@ def test_details_of_this_process() -> None:
 def test_what_a_process_can_make_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil.Process, "name", lambda _: "n" * 300)
     monkeypatch.setattr(psutil.Process, "cmdline", lambda _: ["c" * 300] * 10)
-    found = processes.details(os.getpid())
+    found = processes.details(os.getpid(), {})
     assert found
     assert found.name == "n" * 255
     assert found.command == ("c" * 250,) * 3 + ("c" * 247,)
@@ -61,14 +61,14 @@ def test_a_process_without_its_first_thread_has_no_command_line(
 ) -> None:
     monkeypatch.setattr(psutil.Process, "status", lambda _: psutil.STATUS_ZOMBIE)
     monkeypatch.setattr(psutil.Process, "cmdline", lambda _: pytest.fail("read"))
-    found = processes.details(os.getpid())
+    found = processes.details(os.getpid(), {})
     assert found
     assert found.command == ()
 
 
 def test_the_unit_is_that_of_the_control_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "unit", lambda text: f"unit of {text}")
-    found = processes.details(os.getpid())
+    found = processes.details(os.getpid(), {})
     assert found
     assert found.unit == f"unit of {Path('/proc/self/cgroup').read_text()}"
 
@@ -97,7 +97,7 @@ def test_a_kernel_that_knows_no_namespaces_shows_no_proof(
 def test_a_process_that_has_ended_has_no_details() -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
-    assert processes.details(ended.pid) is None
+    assert processes.details(ended.pid, {}) is None
 
 
 def test_a_process_that_may_not_be_examined_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_a_process_that_may_not_be_examined_is_an_error(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(psutil, "Process", deny)
     with pytest.raises(PermissionError):
-        processes.details(1)
+        processes.details(1, {})
 
 
 @pytest.mark.parametrize(("user", "reason"), [(0, Unseen.DENIED), (1000, Unseen.NOT_ROOT)])
