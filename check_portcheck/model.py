@@ -163,6 +163,8 @@ class Interface(NamedTuple):
     """The names by which the user chose it, addresses or devices: perfdata is kept per name."""
     origins: tuple[str, ...] = ()
     """Where it was chosen, for messages: ``official name HOST``, ``FILE:LINE``, an option."""
+    expires: bool = False
+    """An IPv6 address that another one will replace: temporary, or of a router's prefix."""
     scanned: bool = True
     """False for where a socket is bound that no scanned address reaches: a multicast address, an
     address of a device that is down, a device without addresses."""

@@ -92,4 +92,5 @@ def _interface(
         label=address.label or link.name,
         up=link.up,
         host_end=link.kind in _HOST_ENDS,
+        expires=address.expires,
     )

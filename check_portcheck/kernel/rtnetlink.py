@@ -29,6 +29,7 @@ _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_FLAGS = 1, 2, 3, 8
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE, _IFA_F_OPTIMISTIC = 0x08, 0x40, 0x04
+_IFA_F_PERMANENT = 0x80
 _RTA_DST, _RTA_OIF = 1, 4
 _RTN_LOCAL = 2
 _RTM_F_FIB_MATCH = 0x2000
@@ -62,6 +63,8 @@ class Address(NamedTuple):
     """The label of an IPv4 address, ``eth0`` or ``eth0:1``."""
     usable: bool
     """False while duplicate address detection has not finished, or has failed (RFC 4862, 5.4)."""
+    expires: bool
+    """An IPv6 address with a lifetime: a router's prefix gave it, or it is temporary (RFC 8981)."""
 
 
 def link(payload: bytes) -> Link:
@@ -94,6 +97,7 @@ def address(payload: bytes) -> Address | None:
         link_local=_link_local(packed),
         label=_text(label) if label else None,
         usable=_usable(flags),
+        expires=family == socket.AF_INET6 and not flags & _IFA_F_PERMANENT,
     )
 
 

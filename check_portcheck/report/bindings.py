@@ -1,7 +1,7 @@
 """Where a policy should name what is open, from the addresses that its sockets are bound to.
 
-Wildcards go by ``*`` or a family, so that the policy holds when addresses come and go; link-local
-addresses, which are new with each new device, by their device.
+Wildcards go by ``*`` or a family, so that the policy holds when addresses come and go. By their
+device go link-local addresses, which are new with each new device, and those that expire.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class Bindings:
         return {word for each in service.sockets for word in _families(each)}
 
     def _by_device(self, services: Collection[OpenService], left: Collection[Interface]) -> _Named:
-        """Link-local addresses, and what is bound to a device, by their device."""
+        """Addresses that will be others, and what is bound to a device, by their device."""
         bound = {row.device for service in services for row in service.sockets if _is_bound(row)}
         found: dict[str, set[Interface]] = {}
         for each in left:
-            if each.scanned and (each.ifindex in bound or "%" in each.address):
+            if each.scanned and (each.ifindex in bound or _changes(each)):
                 found.setdefault(each.device, set()).add(each)
         for device, some in found.items():
             every = self._devices[device]
@@ -99,6 +99,11 @@ def _families(row: Socket) -> set[str]:
     if row.device:
         return set()
     return {IPV6} if row.v6only else _WILDCARDS.get(row.address, set())
+
+
+def _changes(interface: Interface) -> bool:
+    """Whether the device will have another address in the place of this one."""
+    return interface.expires or "%" in interface.address
 
 
 def _is_bound(row: Socket) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import sys
@@ -281,6 +282,46 @@ def test_a_bridge_that_is_made_anew_keeps_its_rules(
         assert (report["state"], report["findings"]) == ("OK", [])
         here.shell("ip link delete br9\nip link delete port9")
     assert "PortCheckRequired = br9:53/tcp" in texts
+
+
+def temporary(here: Namespace) -> str:
+    """The address that privacy extensions have given to eth0 (RFC 8981), once it may be used."""
+    found: list[str] = []
+
+    def given() -> bool:
+        rows = json.loads(here.shell("ip -json -6 address show dev eth0 temporary"))
+        # Addresses that are not temporary come as empty objects.
+        addresses = [each for row in rows for each in row.get("addr_info", ()) if each]
+        found[:] = [each["local"] for each in addresses if "tentative" not in each]
+        return bool(found)
+
+    until(given, "no temporary address")
+    return found[0]
+
+
+def test_a_temporary_address_that_another_one_replaces_keeps_its_rules(
+    check: Check, here: Namespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy"
+    here.shell("echo 2 >/proc/sys/net/ipv6/conf/eth0/use_tempaddr")
+    seen: list[str] = []
+    lines: list[str] = []
+    for _ in range(2):
+        here.shell("ip address add 2001:db8:5::7/64 dev eth0 nodad mngtmpaddr")
+        seen.append(temporary(here))
+        with here.listener(seen[-1], 8080), here.listener("2001:db8:5::7", 22):
+            if not lines:
+                lines = policy(check, "--interface", "all")
+                file.write_text("\n".join(lines) + "\n")
+            report = check.report("--config", file)
+        assert (report["state"], report["findings"]) == ("OK", [])
+        here.shell("ip address flush dev eth0 to 2001:db8:5::/64")
+    assert seen[0] != seen[1]
+    rules = {line for line in lines if "tcp" in line}
+    assert rules == {
+        "PortCheckOptional = eth0:8080/tcp",
+        "PortCheckRequired = [2001:db8:5::7]:22/tcp",
+    }
 
 
 NAMES = (

@@ -20,7 +20,7 @@ def link(ifindex: int, name: bytes, flags: int) -> bytes:
     return struct.pack("=BxHiII", 0, 1, ifindex, flags, 0) + netlink.attribute(3, name + b"\0")
 
 
-def address(text: str, ifindex: int, *, label: bytes = b"", flags: int = 0) -> bytes:
+def address(text: str, ifindex: int, *, label: bytes = b"", flags: int = 0x80) -> bytes:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     attributes = netlink.attribute(1, socket.inet_pton(family, text))
     attributes += netlink.attribute(3, label + b"\0") if label else b""
@@ -50,7 +50,8 @@ def test_every_usable_address_comes_with_its_device(monkeypatch: pytest.MonkeyPa
             address("192.0.2.10", 3),  # of a device that came between the two dumps
             address("::1", 1),
             address("fe80::7", 2),
-            address("2001:db8::8", 2, flags=0x40),  # tentative
+            address("2001:db8::8", 2, flags=0xC0),  # tentative
+            address("2001:db8::9", 2, flags=0x01),  # temporary
         ],
     }
 
@@ -77,6 +78,7 @@ def test_every_usable_address_comes_with_its_device(monkeypatch: pytest.MonkeyPa
         Interface("198.51.100.5", "eth1", 5, "eth1", up=False),
         Interface("::1", "lo", 1, "lo"),
         Interface("fe80::7%eth0", "eth0", 2, "eth0"),
+        Interface("2001:db8::9", "eth0", 2, "eth0", expires=True),
     ]
 
 

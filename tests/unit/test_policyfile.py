@@ -44,6 +44,7 @@ A = Interface("192.0.2.7", "eth0", 2, "eth0", chosen=("eth0",))
 B = Interface("192.0.2.8", "eth0", 2, "eth0:1", chosen=("eth0",))
 C = Interface("2001:db8::9", "eth1", 3, "eth1", chosen=("2001:db8::9",))
 D = Interface("2001:db8::10", "eth1", 3, "eth1", chosen=("2001:db8::10",))
+T = D._replace(address="2001:db8::aaaa", expires=True)
 E = Interface("fe80::1%eth1", "eth1", 3, "eth1", chosen=("fe80::1%eth1",))
 
 
@@ -111,6 +112,8 @@ PLACE = Interface("224.0.0.251", "", 0, "224.0.0.251", chosen=("eth0",), scanned
             (C, D, E),
             ["Optional eth1", "Required [2001:db8::9]"],
         ),
+        (["2001:db8::aaaa"], (T,), (A, D, T), ["Optional eth1"]),
+        (["2001:db8::aaaa", "2001:db8::10"], (D, T), (A, D, T), ["Required eth1"]),
         ([TO_DEVICE], (A, B), (A, B, C), ["Required eth0"]),
         (["224.0.0.251"], (PLACE,), (A,), ["Optional 224.0.0.251"]),
         # A wildcard of IPv6 where IPv6 is off.

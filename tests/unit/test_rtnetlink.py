@@ -19,7 +19,9 @@ def link_bytes(index: int, name: bytes, flags: int) -> bytes:
     return head + netlink.attribute(4, b"\0\0\0\0") + netlink.attribute(3, name + b"\0")
 
 
-def address_bytes(family: int, index: int, *attributes: tuple[int, bytes], flags: int = 0) -> bytes:
+def address_bytes(
+    family: int, index: int, *attributes: tuple[int, bytes], flags: int = 0x80
+) -> bytes:
     """struct ifaddrmsg of linux/if_addr.h and its attributes."""
     head = struct.pack("=BBBBI", family, 24, flags, 0, index)
     return head + b"".join(netlink.attribute(*each) for each in attributes)
@@ -77,47 +79,66 @@ def test_the_kind_of_a_device(kind: bytes, data: bytes, named: str) -> None:
                 (LOCAL, four("192.0.2.7")),
                 (LABEL, b"eth0:1\0"),
             ),
-            Address(2, "192.0.2.7", link_local=False, label="eth0:1", usable=True),
+            Address(2, "192.0.2.7", link_local=False, label="eth0:1", usable=True, expires=False),
         ),
         (
             address_bytes(
                 socket.AF_INET, 3, (ADDRESS, four("192.0.2.9")), (LOCAL, four("192.0.2.8"))
             ),
-            Address(3, "192.0.2.8", link_local=False, label=None, usable=True),
+            Address(3, "192.0.2.8", link_local=False, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("2001:db8::7"))),
-            Address(2, "2001:db8::7", link_local=False, label=None, usable=True),
+            Address(2, "2001:db8::7", link_local=False, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fe80::7"))),
-            Address(2, "fe80::7", link_local=True, label=None, usable=True),
+            Address(2, "fe80::7", link_local=True, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("febf::7"))),
-            Address(2, "febf::7", link_local=True, label=None, usable=True),
+            Address(2, "febf::7", link_local=True, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fec0::7"))),
-            Address(2, "fec0::7", link_local=False, label=None, usable=True),
+            Address(2, "fec0::7", link_local=False, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("fe7f::7"))),
-            Address(2, "fe7f::7", link_local=False, label=None, usable=True),
+            Address(2, "fe7f::7", link_local=False, label=None, usable=True, expires=False),
         ),
         (
             address_bytes(socket.AF_INET6, 2, (ADDRESS, six("ff80::7"))),
-            Address(2, "ff80::7", link_local=False, label=None, usable=True),
+            Address(2, "ff80::7", link_local=False, label=None, usable=True, expires=False),
         ),
         (
             # The bits of fe80::/10, but IPv4.
             address_bytes(socket.AF_INET, 2, (ADDRESS, four("254.128.0.7"))),
-            Address(2, "254.128.0.7", link_local=False, label=None, usable=True),
+            Address(2, "254.128.0.7", link_local=False, label=None, usable=True, expires=False),
         ),
     ],
 )
 def test_an_address(payload: bytes, address: Address) -> None:
     assert rtnetlink.address(payload) == address
+
+
+@pytest.mark.parametrize(
+    ("packed", "flags", "expires"),
+    [
+        (six("2001:db8::7"), 0x80, False),  # IFA_F_PERMANENT
+        (six("2001:db8::7"), 0x100, True),  # by a router advertisement: IFA_F_MANAGETEMPADDR
+        (six("2001:db8::7"), 0x01, True),  # IFA_F_TEMPORARY
+        (four("192.0.2.7"), 0x01, False),  # the same bit: IFA_F_SECONDARY, of a lease
+    ],
+)
+def test_whether_another_address_will_replace_one(
+    packed: bytes, flags: int, *, expires: bool
+) -> None:
+    family = socket.AF_INET6 if len(packed) == 16 else socket.AF_INET
+    every = (FLAGS, struct.pack("=I", flags))
+    found = rtnetlink.address(address_bytes(family, 2, (ADDRESS, packed), every, flags=0))
+    assert found
+    assert found.expires is expires
 
 
 def test_addresses_of_other_families_are_passed_over() -> None:
