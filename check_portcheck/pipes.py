@@ -30,16 +30,17 @@ def collect(
     for stop in stops:
         poll.register(stop, select.POLLIN)
     unfinished = set(outputs)
-    while unfinished and not deadline.passed:
-        ready = [output for output, _ in poll.poll(deadline.left() * 1000)]
-        if not set(stops).isdisjoint(ready):
-            break
-        for output in ready:
+    while unfinished:
+        ready = {descriptor for descriptor, _ in poll.poll(deadline.left() * 1000)}
+        for output in unfinished & ready:
             if part := os.read(output, _LARGEST_PART):
                 outputs[output].extend(part)
             else:
                 poll.unregister(output)
                 unfinished.discard(output)
+        # What came before that is read all the same: it may be all that is known.
+        if deadline.passed or not ready.isdisjoint(stops):
+            break
     return unfinished
 
 
