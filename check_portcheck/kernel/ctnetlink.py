@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.kernel import netlink
@@ -20,6 +21,7 @@ GET = 1 << 8 | 1
 
 _NUMBERS = {Protocol.TCP: socket.IPPROTO_TCP, Protocol.UDP: socket.IPPROTO_UDP}
 _NLA_F_NESTED = 0x8000  # linux/netlink.h
+_PORT = struct.Struct(">H")
 _HEAD_SIZE = 4
 """struct nfgenmsg: family, version, resource id."""
 
@@ -56,8 +58,8 @@ def request(flow: Flow) -> bytes:
     ports = _nested(
         _CTA_TUPLE_PROTO,
         netlink.attribute(_CTA_PROTO_NUM, bytes([_NUMBERS[flow.protocol]])),
-        netlink.attribute(_CTA_PROTO_SRC_PORT, flow.source.port.to_bytes(2, "big")),
-        netlink.attribute(_CTA_PROTO_DST_PORT, flow.port.to_bytes(2, "big")),
+        netlink.attribute(_CTA_PROTO_SRC_PORT, _PORT.pack(flow.source.port)),
+        netlink.attribute(_CTA_PROTO_DST_PORT, _PORT.pack(flow.port)),
     )
     head = bytes([family]).ljust(_HEAD_SIZE, b"\0")
     return head + _nested(_CTA_TUPLE_ORIG, addresses, ports)
@@ -72,11 +74,11 @@ def destination(payload: bytes) -> Endpoint:
         reply = netlink.attributes(netlink.attributes(payload[_HEAD_SIZE:])[_CTA_TUPLE_REPLY])
         addresses = netlink.attributes(reply[_CTA_TUPLE_IP])
         ports = netlink.attributes(reply[_CTA_TUPLE_PROTO])
-        port = int.from_bytes(ports[_CTA_PROTO_SRC_PORT], "big")
+        (port,) = _PORT.unpack(ports[_CTA_PROTO_SRC_PORT])
         if _CTA_IP_V4_SRC in addresses:
             return Endpoint(socket.inet_ntop(socket.AF_INET, addresses[_CTA_IP_V4_SRC]), port)
         return Endpoint(socket.inet_ntop(socket.AF_INET6, addresses[_CTA_IP_V6_SRC]), port)
-    except (KeyError, ValueError) as missing:
+    except (KeyError, ValueError, struct.error) as missing:
         raise OSError(errno.EBADMSG, "entry of connection tracking without its reply") from missing
 
 

@@ -1,17 +1,21 @@
 """The kernel's devices, addresses and local routes as bytes (linux/rtnetlink.h, rtnetlink(7)).
 
-Bytes in, objects out; no socket is opened here.
+Bytes in, objects out; no socket is opened here. What the bytes do not tell is an OSError (EBADMSG).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import struct
-import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.kernel import netlink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # linux/rtnetlink.h
 RTM_GETLINK = 18
@@ -21,6 +25,7 @@ RTM_GETROUTE = 26
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NUMBER = struct.Struct("=I")
 _IFLA_IFNAME, _IFLA_LINKINFO = 3, 18
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_TUN_TYPE = 3  # linux/if_link.h
@@ -67,6 +72,16 @@ class Address(NamedTuple):
     """An IPv6 address with a lifetime: a router's prefix gave it, or it is temporary (RFC 8981)."""
 
 
+@contextlib.contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """What a message lacks is said by the one error of this module."""
+    try:
+        yield
+    except (struct.error, KeyError, ValueError) as missing:
+        raise OSError(errno.EBADMSG, f"message without its {what}") from missing
+
+
+@_decoding("device")
 def link(payload: bytes) -> Link:
     """The device of one RTM_NEWLINK message."""
     _, _, ifindex, flags, _ = _LINK.unpack_from(payload)
@@ -80,6 +95,7 @@ def link(payload: bytes) -> Link:
     )
 
 
+@_decoding("address")
 def address(payload: bytes) -> Address | None:
     """The address of one RTM_NEWADDR message, None for a family other than IPv4 and IPv6."""
     family, _, flags, _, ifindex = _ADDRESS.unpack_from(payload)
@@ -90,7 +106,7 @@ def address(payload: bytes) -> Address | None:
     packed = attributes.get(_IFA_LOCAL) or attributes[_IFA_ADDRESS]
     label = attributes.get(_IFA_LABEL)
     if _IFA_FLAGS in attributes:
-        flags = int.from_bytes(attributes[_IFA_FLAGS], sys.byteorder)
+        (flags,) = _NUMBER.unpack(attributes[_IFA_FLAGS])
     return Address(
         ifindex=ifindex,
         address=socket.inet_ntop(family, packed),
@@ -107,6 +123,7 @@ def route_request(family: int, packed: bytes) -> bytes:
     return head + netlink.attribute(_RTA_DST, packed)
 
 
+@_decoding("route")
 def local_device(payload: bytes) -> int | None:
     """Index of the device of a route that ends on this machine, in one RTM_NEWROUTE message.
 
@@ -114,7 +131,9 @@ def local_device(payload: bytes) -> int | None:
     """
     if _ROUTE.unpack_from(payload)[7] != _RTN_LOCAL:
         return None
-    return int.from_bytes(netlink.attributes(payload[_ROUTE.size :])[_RTA_OIF], sys.byteorder)
+    index: int
+    (index,) = _NUMBER.unpack(netlink.attributes(payload[_ROUTE.size :])[_RTA_OIF])
+    return index
 
 
 def _kind(info: bytes) -> str:

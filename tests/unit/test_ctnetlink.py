@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from typing import TYPE_CHECKING
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from check_portcheck.kernel import ctnetlink
 from check_portcheck.kernel.ctnetlink import Flow
 from check_portcheck.model import Endpoint, Interface, Protocol
 
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
 NESTED = 0x8000
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 HERE = Interface("192.0.2.7", "eth0", 2, "eth0")
 LINK_LOCAL = Interface("fe80::7%eth0", "eth0", 2, "eth0")
 
@@ -91,8 +99,38 @@ def test_where_packets_go_is_where_replies_come_from(
         bytes(4) + attribute(2, b""),
         bytes(4) + tuple_bytes(2, {}, 6, [1, 2]),
         bytes(4) + tuple_bytes(2, {1: bytes(3)}, 6, [1, 2]),
+        bytes(4)
+        + attribute(2, attribute(1, attribute(1, bytes(4))) + attribute(2, attribute(2, b"x"))),
     ],
 )
 def test_what_does_not_tell_is_an_error(payload: bytes) -> None:
     with pytest.raises(OSError, match="without its reply"):
         ctnetlink.destination(payload)
+
+
+def attributes(value: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Some attributes with such values, of the kinds that are read and of others."""
+    each = st.builds(attribute, st.sampled_from([1, 2, 3, 4, 1 | NESTED, 2 | NESTED]), value)
+    return st.lists(each, max_size=4).map(b"".join)
+
+
+VALUES = st.sampled_from([b"", b"\0", bytes(2), bytes(4), bytes(16)]) | st.binary(max_size=20)
+ENTRIES = attributes(attributes(attributes(VALUES))).map(bytes(4).__add__)
+
+
+@given(ENTRIES | st.binary(max_size=100), st.integers(0, 3))
+def test_any_entry_tells_an_end_or_is_refused(entry: bytes, cut: int) -> None:
+    error, end = errno.EBADMSG, Endpoint("::", 0)
+    try:
+        end = ctnetlink.destination(entry[: len(entry) - cut])
+    except OSError as refused:
+        error = refused.errno or 0
+    assert (error, 0 <= end.port <= 65535) == (errno.EBADMSG, True)
+    assert Interface(end.address, "", 0, "").packed
+
+
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6), st.integers(0, 65535))
+def test_an_end_survives_the_round_trip(address: IPv4Address | IPv6Address, port: int) -> None:
+    end = Endpoint(socket.inet_ntop(FAMILIES[address.version], address.packed), port)
+    reply = tuple_bytes(2, {1 if address.version == 4 else 3: address.packed}, 6, [port, 1])
+    assert ctnetlink.destination(bytes(4) + reply) == end

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
+from typing import TYPE_CHECKING
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from check_portcheck.kernel import netlink, rtnetlink
 from check_portcheck.kernel.rtnetlink import Address, Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ipaddress import IPv4Address, IPv6Address
 
 LOCAL, ADDRESS, LABEL, FLAGS = 2, 1, 3, 8
 TENTATIVE, OPTIMISTIC, FAILED, PERMANENT = 0x40, 0x04, 0x08, 0x80
@@ -200,3 +208,52 @@ def test_the_numbers_of_messages_are_the_kernels_own() -> None:
 
 def test_requests_for_dumps_are_empty_heads() -> None:
     assert (bytes(16), bytes(8)) == (rtnetlink.LINKS_REQUEST, rtnetlink.ADDRESSES_REQUEST)
+
+
+# Whatever the bytes are
+
+
+NUMBERS, BYTES = st.integers(0, 2**32 - 1), st.integers(0, 255)
+VALUES = st.sampled_from([b"", b"tun\0", b"\2", bytes(4), bytes(16)]) | st.binary(max_size=20)
+
+
+def attributes(value: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Some attributes with such values, of the kinds that are read and of others."""
+    each = st.builds(netlink.attribute, st.sampled_from([1, 2, 3, 4, 8, 18]), value)
+    return st.lists(each, max_size=4).map(b"".join)
+
+
+HEADS: dict[Callable[[bytes], Link | Address | int | None], st.SearchStrategy[bytes]] = {
+    rtnetlink.link: st.builds(link_bytes, st.integers(0, 2**31 - 1), VALUES, NUMBERS),
+    rtnetlink.address: st.builds(address_bytes, st.sampled_from([2, 10, 28]), NUMBERS, flags=BYTES),
+    rtnetlink.local_device: st.sampled_from([1, 2]).map(lambda kind: struct.pack("=7xBI", kind, 0)),
+}
+PAYLOADS = {
+    decoder: st.builds(bytes.__add__, head, attributes(VALUES | attributes(attributes(VALUES))))
+    | st.binary(max_size=60)
+    for decoder, head in HEADS.items()
+}
+
+
+@pytest.mark.parametrize("decoder", HEADS)
+@given(st.data())
+def test_any_bytes_are_decoded_or_refused(
+    decoder: Callable[[bytes], Link | Address | int | None], data: st.DataObject
+) -> None:
+    payload = data.draw(PAYLOADS[decoder])
+    error: int | None = errno.EBADMSG
+    number = 0
+    try:
+        found = decoder(payload[: len(payload) - data.draw(st.integers(0, 3))])
+        number = found if isinstance(found, int) else found.ifindex if found else 0
+    except OSError as refused:
+        error = refused.errno
+    assert (error, abs(number) < 2**32) == (errno.EBADMSG, True)
+
+
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6), NUMBERS)
+def test_an_address_survives_the_round_trip(address: IPv4Address | IPv6Address, index: int) -> None:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    found = rtnetlink.address(address_bytes(family, index, (ADDRESS, address.packed)))
+    assert found
+    assert (found.ifindex, socket.inet_pton(family, found.address)) == (index, address.packed)
