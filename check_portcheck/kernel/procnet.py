@@ -47,21 +47,30 @@ def rows(
 ) -> Iterator[Socket]:
     """The sockets of the lines below the first; raises ValueError for anything else."""
     for line in lines:
-        _, local, _, state, *others = line.split(maxsplit=10)
+        _, local, _, state, _, _, _, uid, _, inode, *_ = line.split(maxsplit=10)
         if state == _STATES[protocol]:
-            address, _, port = local.partition(":")
+            address, port = local.split(":")
             yield Socket(
                 protocol,
                 _address(family, address),
-                int(port, 16),
+                _port(port),
                 v6only=None if family == socket.AF_INET6 else False,
                 device=None,
-                uid=int(others[3]),
-                inode=int(others[5]),
+                uid=int(uid),
+                inode=int(inode),
             )
+
+
+def _port(text: str) -> int:
+    packed = bytes.fromhex(text)
+    if len(packed) != 2:
+        raise ValueError(f"port {text}")
+    return int.from_bytes(packed, "big")
 
 
 def _address(family: socket.AddressFamily, text: str) -> str:
     """An address that is written as words of 32 bits, each in the machine's order of bytes."""
-    words = (int(text[start : start + 8], 16) for start in range(0, len(text), 8))
-    return socket.inet_ntop(family, b"".join(word.to_bytes(4, sys.byteorder) for word in words))
+    words = (bytes.fromhex(text[start : start + 8]) for start in range(0, len(text), 8))
+    if sys.byteorder == "little":
+        words = (word[::-1] for word in words)
+    return socket.inet_ntop(family, b"".join(words))

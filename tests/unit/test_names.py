@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from check_portcheck.kernel import namefiles
 from check_portcheck.model import Port, Protocol
@@ -10,6 +12,7 @@ from check_portcheck.names import Names
 from check_portcheck.names import names as names_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 TCP, UDP = Protocol.TCP, Protocol.UDP
@@ -175,3 +178,28 @@ def test_only_the_beginning_of_a_huge_file_is_read(tmp_path: Path) -> None:
     filler = "#" * (namefiles.MAX_SIZE - len("ssh 22/tcp\n") - 1) + "\n"
     services.write_text(f"ssh 22/tcp\n{filler}late 23/tcp\n", encoding="utf-8")
     assert namefiles.read(services, tmp_path / "rpc").services == {Port(TCP, 22): "ssh"}
+
+
+# Whatever the texts are
+
+WORDS = st.sampled_from(["ssh", "22/tcp", "22/udp", "65536/tcp", "7", "#", "\n", "\t"]) | st.text()
+NAME = st.text(st.characters(codec="ascii", categories=["L", "N", "P"], exclude_characters="#"))
+NAMED = st.dictionaries(
+    st.builds(Port, st.sampled_from(Protocol), st.integers(0, 65535)), NAME.filter(bool)
+)
+
+
+@given(st.lists(WORDS).map(" ".join) | st.text(), st.lists(WORDS).map(" ".join) | st.text())
+def test_any_texts_give_names_of_ports_and_programs(services: str, rpc: str) -> None:
+    names = names_in(services, rpc)
+    given_names = {*names.services.values(), *(name for name, _ in names.ports)}
+    assert given_names <= set(services.replace("#", " ").split())
+    assert all(0 <= each.number <= 65535 for each in names.services)
+    assert all(0 <= each < 2**32 for each in (*names.rpc_names, *names.programs.values()))
+    assert all(names.programs[name] in names.rpc_names for name in names.programs)
+
+
+@given(NAMED)
+def test_names_are_read_as_they_are_written(named: Mapping[Port, str]) -> None:
+    lines = [f"{name}\t{port.number}/{port.protocol} # {name}" for port, name in named.items()]
+    assert names_in("\n".join(lines), "").services == named
