@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,26 @@ resource = "director"
 """,
 }
 """Icinga Web's configuration in /etc/icingaweb2."""
+ZONE = """
+object Endpoint NodeName { }
+object Zone "master" { endpoints = [ NodeName ] }
+"""
+"""What the node wizard makes of a master."""
+CONFIGURATION = "/etc/icinga2/zones.d/master/portcheck.conf"
+COMMANDS = ("portcheck", "portcheck-sudo")
+AGENT = {"imports": [], "address": "192.0.2.10", "has_agent": True, "check_command": "portcheck"}
+"""A host with an agent; the Director of the test knows no other command."""
+LEFT_OUT = {
+    "portcheck_interface": ["all", "!10.0.0.0/8"],
+    "portcheck_device": ["!docker0", "!veth*"],
+}
+PORTS = {"host": "web1", "imports": ["portcheck"], "vars": LEFT_OUT}
+"""A service of the shipped template that leaves out what comes and goes."""
 
 
-@pytest.fixture(name="director")
+@pytest.fixture(name="director", scope="module")
 def director_fixture(program: Program) -> Iterator[Machine]:
-    """Icinga Director with an empty database."""
+    """Icinga Director with the shipped basket."""
     with machine("monitor.example.org", program) as here:
         here.shell(DATABASE)
         here.serve(*SERVER)
@@ -58,29 +74,46 @@ def director_fixture(program: Program) -> Iterator[Machine]:
             here.write(f"/etc/icingaweb2/{name}", text)
         here.shell("mariadb --execute 'create database director character set utf8'")
         here.shell("icingacli director migration run")
+        here.install("icinga/director_basket.json", "/run/basket.json")
+        here.shell("icingacli director basket restore < /run/basket.json")
+        here.write("/etc/icinga2/zones.conf", ZONE)
         yield here
 
 
-def test_the_basket_makes_the_shipped_command(director: Machine) -> None:
-    director.install("icinga/director_basket.json", "/run/basket.json")
-    director.shell("icingacli director basket restore < /run/basket.json")
+def test_the_basket_makes_the_shipped_commands(director: Machine) -> None:
+    director.install("icinga/check_command.conf", CONFIGURATION)
+    shipped = [in_icinga(director, "CheckCommand", name) for name in COMMANDS]
+    director.write(CONFIGURATION, rendered(director))
+    assert "--severity-unexpected" in shipped[0]
+    assert [in_icinga(director, "CheckCommand", name) for name in COMMANDS] == shipped
+
+
+def test_the_template_takes_what_is_left_out(director: Machine) -> None:
+    create = "icingacli director"
+    director.shell(f"{create} host create web1 --json '{json.dumps(AGENT)}'")
+    director.shell(f"{create} service create ports --json '{json.dumps(PORTS)}'")
+    director.write(CONFIGURATION, rendered(director))
+    service = in_icinga(director, "Service", "ports")
+    assert 'check_command = "portcheck"' in service
+    assert 'command_endpoint = "web1"' in service
+    chosen = {"portcheck_config": ["/etc/portcheck/policy.conf"], **LEFT_OUT}
+    for variable, values in chosen.items():
+        assert f"{variable} = [ {', '.join(map(json.dumps, values))} ]" in service
+
+
+def rendered(director: Machine) -> str:
+    """The configuration that the Director would deploy."""
     director.shell("icingacli director config render")
-    rendered = director.shell(
+    return director.shell(
         "mariadb --raw --skip-column-names director "
         "--execute 'select content from director_generated_file'"
     )
-    by_hand = "/etc/icinga2/conf.d/portcheck.conf"
-    director.install("icinga/check_command.conf", by_hand)
-    shipped = command_in_icinga(director)
-    director.write(by_hand, rendered)
-    assert "--severity-unexpected" in shipped
-    assert command_in_icinga(director) == shipped
 
 
-def command_in_icinga(there: Machine) -> str:
-    """Icinga's own description of the check command, without where it comes from."""
+def in_icinga(there: Machine, kind: str, name: str) -> str:
+    """Icinga's own description of an object, without where it comes from."""
     there.shell("icinga2 daemon -C")
-    listed = there.shell("icinga2 object list --type CheckCommand --name portcheck")
+    listed = there.shell(f"icinga2 object list --type {kind} --name {name}")
     origin = (
         r"^Object .*\n|^ *% .*\n|^  \* (?:package|templates) .*\n"
         r"|^  \* source_location\n(?: {4}.*\n)+"

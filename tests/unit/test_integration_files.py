@@ -155,6 +155,7 @@ def test_all_ways_run_one_command_line() -> None:
     for name, lines in expected.items():
         text = (ROOT / name).read_text()
         assert [line for line in text.splitlines() if PLUGIN in line] == lines
+    assert BASKET["Command"]["portcheck-sudo"]["command"] == f"/usr/bin/sudo -n {isolated}"
     by_sudo = f'PluginContribDir + "/check_portcheck", "--config", "{POLICY_PATH}"'
     assert by_sudo in CHECK_COMMAND
     assert f'"/usr/bin/sudo", "-n", "{PYTHON}", "-I",' in CHECK_COMMAND
