@@ -14,7 +14,7 @@ from check_portcheck.kernel import addresses, sockettable, timeouts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from check_portcheck.model import Interface
+    from check_portcheck.model import Interface, Span
 
     SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -162,17 +162,25 @@ def _chosen_by_the_kernel(interface: Interface) -> Iterator[int]:
         yield number
 
 
+def sources(taken: Span, start: int) -> Iterator[int]:
+    """Source ports that are not in a range: those of users from the *start*-th on, then root's.
+
+    Nothing is listed beforehand: where the range is exhausted, every socket begins anew.
+    """
+    below = _REGISTERED[: max(0, taken.first - _REGISTERED.start)]
+    above = _REGISTERED[max(0, taken.last + 1 - _REGISTERED.start) :]
+    start %= len(below) + len(above) or 1
+    beyond = max(0, start - len(below))
+    yield from chain(below[start:], above[beyond:], below[:start], above[:beyond])
+    yield from _RESERVED
+
+
 def _outside_the_range() -> Iterator[int]:
-    """Source ports that the kernel gives to no client; those reserved for root last.
+    """Source ports that the kernel gives to no client.
 
     Anybody may bind every port of the range, and a busy proxy leaves all of them in TIME_WAIT.
     """
-    taken = sockettable.ephemeral_ports()
-    free = [number for number in _REGISTERED if number not in taken]
-    if free:
-        start = int.from_bytes(os.urandom(4), "big") % len(free)
-        yield from free[start:] + free[:start]
-    yield from _RESERVED
+    yield from sources(sockettable.ephemeral_ports(), int.from_bytes(os.urandom(4), "big"))
 
 
 def _bind_to_one(connection: socket.socket, interface: Interface, numbers: Iterable[int]) -> int:
