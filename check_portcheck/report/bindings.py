@@ -43,7 +43,7 @@ class Bindings:
             self._devices.setdefault(each.device, set()).add(each)
 
     def of(self, services: Collection[OpenService]) -> list[Binding]:
-        """The patterns that name where the services, all of one port, are open."""
+        """The patterns that name where the services, all of one item of a list, are open."""
         left = list(dict.fromkeys(each for service in services for each in service.interfaces))
         found: list[Binding] = []
         for named in (self._by_word, self._by_device, self._by_address):

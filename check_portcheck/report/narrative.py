@@ -76,10 +76,18 @@ class Narrative:
     def details(self) -> Iterator[Line]:
         """The lines of findings, worst first, then notes and what -v asks for."""
         findings = [section for _, section in self._findings(self._explained)]
-        failures = [f"not looked at: {short(each.reason, 200)}" for each in self._part.failures]
+        failures = list(self._not_looked_at())
         events = list(map(self._event, self._outcome.history.events))
-        notes = [f"note: {short(note, 300)}" for note in self._notes()]
+        notes = list(self._noted())
         return lines([*findings, each(failures), each(events), each(notes), *self._more()])
+
+    def reservations(self) -> Iterator[str]:
+        """The lines of what could not be determined, and of what limits the answer."""
+        kind = FindingKind.UNVERIFIED
+        for entry in self._part.findings[kind]:
+            yield from self._explained(kind, entry)
+        yield from self._not_looked_at()
+        yield from self._noted()
 
     def _all_expected(self) -> str:
         ports = {judged.service.port for judged in self._part.judged}
@@ -127,6 +135,12 @@ class Narrative:
         return f", since {_moment(times[0])}{newest}"
 
     # What else there is to tell
+
+    def _not_looked_at(self) -> Iterator[str]:
+        return (f"not looked at: {short(each.reason, 200)}" for each in self._part.failures)
+
+    def _noted(self) -> Iterator[str]:
+        return (f"note: {short(note, 300)}" for note in self._notes())
 
     def _event(self, event: Event) -> str:
         """What happened since the last run."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from check_portcheck.config.options import chosen
 from check_portcheck.model import Span, State
 from check_portcheck.policy.rules import Kind
+from check_portcheck.policy.verdict import FindingKind
 from check_portcheck.report.bindings import Bindings
 from check_portcheck.report.entries import mark
+from check_portcheck.report.narrative import Narrative
 from check_portcheck.report.rulelines import common_user, strongest
 from check_portcheck.report.wording import Wording, short
 
@@ -27,8 +29,6 @@ _RESERVED = Span(512, 1023)
 class _Item(NamedTuple):
     """An item of a list."""
 
-    number: int
-    """By which it is sorted."""
     text: str
     """``22/tcp``, ``nfs/tcp``, ``ephemeral/udp``."""
     kind: str
@@ -39,6 +39,7 @@ class _Line(NamedTuple):
     """What one entry of a list says."""
 
     number: int
+    """The lowest of its ports, by which it is sorted."""
     kind: str
     pattern: str
     item: str
@@ -48,15 +49,29 @@ def policy_file(outcome: Outcome) -> Answer:
     """A file that, given as --config, calls what is open now expected; and the exit code.
 
     What a daemon gets anew at each start is optional, an RPC service goes by its name, and what
-    the present policy ignores or skips stays so.
+    the present policy ignores or skips stays so. What could not be looked at stands before it.
     """
     present = outcome.task.settings
     kept = tuple(rule for rule in present.rules if rule.kind in (Kind.IGNORE, Kind.SKIP))
-    text = chosen(present._replace(rules=kept))
+    text = "".join(f"# {line}\n" for line in _reservations(outcome))
+    text += chosen(present._replace(rules=kept))
     for daemon, lines in _by_daemon(outcome):
         text += f"# {daemon}\n" if daemon else ""
         text += "".join(f"PortCheck{kind} = {where}:{item}\n" for _, kind, where, item in lines)
-    return text, State.OK
+    return text, State.UNKNOWN if _is_in_doubt(outcome) else State.OK
+
+
+def _reservations(outcome: Outcome) -> Iterator[str]:
+    """What the policy may lack, and why."""
+    yield from Narrative(outcome).reservations()
+    if outcome.report.coverage.looked_up:
+        yield "note: what is forwarded may be missing, a longer --timeout probes more"
+
+
+def _is_in_doubt(outcome: Outcome) -> bool:
+    """Whether something could not be determined, which the policy then says nothing of."""
+    unverified = any(each.kind is FindingKind.UNVERIFIED for each in outcome.verdict.findings)
+    return unverified or bool(outcome.report.failures)
 
 
 def _by_daemon(outcome: Outcome) -> Iterator[tuple[str, list[_Line]]]:
@@ -91,9 +106,10 @@ class _Policy:
                 for item in self._items(part, programs, owners):
                     found[item, self._owner(item, owners), daemon].append(part)
         for (item, owner, daemon), services in found.items():
+            number = min(service.port.number for service in services)
             for pattern, everywhere in self._bindings.of(services):
                 kind = item.kind if everywhere else "Optional"
-                yield _Line(item.number, kind, pattern, item.text + owner), daemon
+                yield _Line(number, kind, pattern, item.text + owner), daemon
 
     def _to_be_allowed(self) -> Iterator[OpenService]:
         for judged in self._outcome.verdict.judged:
@@ -107,12 +123,12 @@ class _Policy:
         protocol, number = service.port
         if programs:
             names = map(self._outcome.task.names.rpc, programs)
-            return [_Item(number, f"{name}/{protocol}", "Required") for name in names]
+            return [_Item(f"{name}/{protocol}", "Required") for name in names]
         if number in self._report.ephemeral:
-            return [_Item(number, f"ephemeral/{protocol}", "Optional")]
+            return [_Item(f"ephemeral/{protocol}", "Optional")]
         if number in _RESERVED and self._rpc_daemons.intersection(map(_holder, owners)):
-            return [_Item(number, f"{_RESERVED}/{protocol}", "Optional")]
-        return [_Item(number, str(service.port), "Required")]
+            return [_Item(f"{_RESERVED}/{protocol}", "Optional")]
+        return [_Item(str(service.port), "Required")]
 
     def _owner(self, item: _Item, owners: Sequence[Owner]) -> str:
         """The owner in a line: the strongest where more was asked for, the user of stretches."""

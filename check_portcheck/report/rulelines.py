@@ -25,7 +25,8 @@ _STRETCHES = 16
 
 def allowing(entry: Entry, places: Places, names: Names) -> Iterator[str]:
     """``PortCheckOptional = *:4444/tcp@user:games``: a line for each place; none for too many."""
-    items = list(_items(entry, names))
+    # A program that is registered on several ports has one name.
+    items = list(dict.fromkeys(_items(entry, names)))
     if len(items) > _STRETCHES:
         return
     user = common_user(entry.owners)

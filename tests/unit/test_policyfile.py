@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 from check_portcheck.config.parser import ConfigFile, parse
 from check_portcheck.config.settings import Settings
 from check_portcheck.model import (
+    Coverage,
     Endpoint,
     Evidence,
+    Failure,
     Interface,
     Method,
     OpenService,
     Owner,
+    PortRange,
     Process,
     Protocol,
     Socket,
+    Unanswered,
     Unseen,
 )
 from check_portcheck.policy.judgement import judge
@@ -63,9 +67,9 @@ def printed_for(of: Report, rules: str = "", verbosity: int = 0) -> list[str]:
     assert code == 0
     again = parse([ConfigFile("printed", text)], [], NAMES)
     assert judge(of, Policy(again.rules)).findings == ()
-    section, *lines = text.splitlines()
-    assert section == "[PortCheck]"
-    return lines
+    remarks, _, lines = text.partition("[PortCheck]\n")
+    assert all(line.startswith("# note: ") for line in remarks.splitlines())
+    return lines.splitlines()
 
 
 def bound(
@@ -155,6 +159,22 @@ def test_ports_that_a_daemon_gets_anew_are_a_range_of_its_user() -> None:
     stranger = bound("40002/udp", "::", of=of, owner=owned("nc", user="games"))
     (found,) = judge(report(*later, stranger, interfaces=of), Policy(again.rules)).findings
     assert str(found.item) == "40002/udp"
+
+
+def test_such_ports_of_one_daemon_are_one_range_wherever_they_are() -> None:
+    squid = owned("squid", user="proxy")
+    of = (A, C)
+    lines = printed(
+        bound("50001/udp", "0.0.0.0", of=(A,), owner=squid),
+        bound("50002/udp", "::", of=of, owner=squid),
+        bound("50003/udp", ONLY_SIX, of=(C,), owner=AVAHI),
+        bound("50004/udp", "0.0.0.0", of=(A,), owner=AVAHI),
+        interfaces=of,
+    )
+    assert [line for line in lines if not line.startswith("#")] == [
+        "PortCheckOptional = *:ephemeral/udp@user:proxy",
+        "PortCheckOptional = *:ephemeral/udp@user:avahi",
+    ]
 
 
 def test_a_reserved_port_of_an_rpc_daemon_is_new_at_each_start() -> None:
@@ -261,6 +281,43 @@ def test_only_what_was_chosen_is_printed() -> None:
         "PortCheckUDP = no",
         "PortCheckMethod = table",
     }
+
+
+UNANSWERED = Unanswered(A, PortRange.of(port("80/tcp")), "no\nnetlink")
+
+
+@pytest.mark.parametrize(
+    ("of", "code", "remarks"),
+    [
+        (report(interfaces=(A,)), 0, []),
+        (
+            report(interfaces=(A,), unanswered=(UNANSWERED,)),
+            3,
+            ["# unverified: 192.0.2.7:80/tcp: unanswered: no?netlink"],
+        ),
+        (
+            report(interfaces=(A,), failures=(Failure("no device eth9 here", "eth9"),)),
+            3,
+            ["# not looked at: no device eth9 here"],
+        ),
+        (
+            report(service("22/tcp", A), interfaces=(A,))._replace(
+                coverage=Coverage(ports=100, probed=70, looked_up=30)
+            ),
+            0,
+            [
+                "# note: socket table of all, 70 % probed",
+                "# note: what is forwarded may be missing, a longer --timeout probes more",
+            ],
+        ),
+    ],
+)
+def test_what_was_not_looked_at_stands_before_the_policy(
+    of: Report, code: int, remarks: list[str]
+) -> None:
+    text, printed_code = policy_file(outcome(of))
+    before, section, _ = text.partition("[PortCheck]\n")
+    assert (before.splitlines(), section, printed_code) == (remarks, "[PortCheck]\n", code)
 
 
 def test_nothing_open_is_an_empty_policy() -> None:

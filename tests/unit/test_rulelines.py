@@ -57,6 +57,10 @@ def lines(*seen: Seen) -> list[str]:
             [service("2049/tcp", HERE, rpc=("nfs",), owners=(GAMES,))],
             ["192.0.2.7:nfs/tcp@user:games"],
         ),
+        (
+            [service(f"{n}/tcp", HERE, rpc=("mountd",), owners=(GAMES,)) for n in (700, 800, 900)],
+            ["192.0.2.7:mountd/tcp@user:games"],
+        ),
         ([service("80/tcp", HERE, no_socket=True)], ["192.0.2.7:80/tcp"]),
         ([service("80/tcp", HERE)], ["192.0.2.7:80/tcp"]),
         (
