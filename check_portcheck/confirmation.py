@@ -157,6 +157,8 @@ def _unseen(first: OpenService, interface: Interface, second: Look) -> bool:
         each.interface == interface and each.ports.protocol is first.port.protocol
         for each in second.unanswered
     )
-    # A port without a socket is seen by a probe only, never by table or lookup.
-    unprobed = first.no_socket and second.coverage.probed < second.coverage.ports
-    return unknown or unprobed
+    # A port without a socket is seen by a probe only, never by table or lookup; a probe over TCP is
+    # silent where a server far away has not yet accepted the connections of the first look.
+    unprobed = second.coverage.probed < second.coverage.ports
+    silent = first.port.protocol is Protocol.TCP and second.coverage.filtered > 0
+    return unknown or (first.no_socket and (unprobed or silent))

@@ -185,11 +185,13 @@ def _rows(
 def _still_open(interface: Interface, port: Port, evidence: Evidence, deadline: Deadline) -> bool:
     """Whether a port without a row in the table is open once more, asked alone.
 
-    It is, too, where nothing can be sent any more: not asked is not closed.
+    It is, too, where nothing can be sent any more: not asked is not closed. Nor is TCP that has
+    answered and is silent now: the connections of this scan may fill the queue of a server.
     """
     if evidence is Evidence.PROBE:
         again = asked_again(interface, port.protocol, [port.number], deadline)
-        return bool(again.open or again.failure)
+        silent = port.protocol is Protocol.TCP and again.undecided
+        return bool(again.open or silent or again.failure)
     try:
         return bool(sockettable.lookup(interface, port.protocol, [port.number]))
     except OSError:

@@ -395,6 +395,19 @@ def test_a_forwarded_port_is_found_and_said_to_have_no_socket(
     )
 
 
+@pytest.mark.parametrize("confirm", ["0", "0.1"])
+def test_a_forwarded_port_whose_server_is_slow_to_accept_is_found(
+    pair: Pair, check: Check, confirm: str
+) -> None:
+    here, there = pair
+    # The first connection fills the queue, and the next one finds no room.
+    with there.listener(PEER_IPV4, backlog=0) as foreign:
+        forward(here, "nft dnat", 0, port_of(foreign))
+        options = ("--no-official", "--interface", IPV4, "--max-port", "9000")
+        report = check.report(*options, "--confirm", confirm)
+    assert opened(report) == {(IPV4, "tcp", 8101)}
+
+
 def test_a_forwarded_port_is_seen_by_probe_and_not_by_table(pair: Pair, check: Check) -> None:
     here, there = pair
     with there.listener(PEER_IPV4) as foreign:

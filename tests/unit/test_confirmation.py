@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BOTH = (HERE, LOOPBACK)
 ALL_PROBED = Coverage(ports=3, probed=3)
 NO_TIME = Coverage(ports=3, probed=2, looked_up=1)
+SILENT = Coverage(ports=3, probed=3, filtered=1)
 
 
 def again(
@@ -73,6 +74,9 @@ def test_what_is_seen_twice_stays(first: Seen, second: Seen, *, stays: bool) -> 
         pytest.param(SSH, NO_TIME, False, id="left-the-table"),
         pytest.param(service("22/tcp", no_socket=True), ALL_PROBED, False, id="no-socket-closed"),
         pytest.param(service("22/tcp", no_socket=True), NO_TIME, True, id="no-socket-not-probed"),
+        pytest.param(SSH, SILENT, False, id="filtered"),
+        pytest.param(service("22/tcp", no_socket=True), SILENT, True, id="no-socket-silent"),
+        pytest.param(service("53/udp", no_socket=True), SILENT, False, id="no-socket-silent-udp"),
     ],
 )
 def test_only_what_was_looked_at_can_be_gone(
