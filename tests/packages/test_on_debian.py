@@ -36,6 +36,7 @@ OURS = {
 }
 """What the administrator made by that."""
 ASK = """
+rm -f /run/nagios/nrpe.pid # of a daemon that ended with the namespaces of the run before
 service nagios-nrpe-server start >/dev/null
 for try in $(seq 600); do
     /usr/lib/nagios/plugins/check_nrpe -H 127.0.0.1 >/dev/null && break
