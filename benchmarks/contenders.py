@@ -27,7 +27,7 @@ METHODS = ("full", "probe", "table")
 START_UP = 'python -c "import nagiosplugin"'
 FLOOR = "floor.c"
 SAMHAIN = "samhain -t check"
-TARGETS = {SAMHAIN: 0.45, "nmap -sT -T5 --max-retries 0": 0.6, "nmap -sT -sU": 0.2}
+TARGETS = {SAMHAIN: 0.4, "nmap -sT -T5 --max-retries 0": 0.55, "nmap -sT -sU": 0.15}
 """How long `full` may take at most, as a part of the time of these."""
 
 _SAMHAIN_PACKAGES = ("samhain", "libauparse0", "libltdl7", "libprelude28")

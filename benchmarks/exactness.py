@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Run full scans on an empty machine and beside a zoo of sockets: each must find just the truth.
 
-Half of them run while every core is busy. Run as root: python3 benchmarks/exactness.py
+Half of them run while every core is busy; so do all methods in the situations of the tests' oracle.
+Run as root: python3 benchmarks/exactness.py
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ sys.path.append(str(Path(__file__).parent.parent / "tests" / "integration"))
 import contenders
 import loads
 from namespace import IPV4, Check, Program, host, opened
+from oracle import disagreements
+from scene import scene
+from situations import SITUATIONS
 from zoo import oracle, zoo
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ def main() -> None:
         wrong += _compare("nothing listening", check, runs, set)
         with zoo(there) as animals:
             wrong += _compare("zoo", check, runs, lambda: oracle(animals, _ADDRESSES))
+    wrong += _situations()
     sys.exit(wrong > 0)
 
 
@@ -68,6 +73,24 @@ def _compare(name: str, check: Check, runs: int, truth: Callable[[], Services]) 
         wrong += runs - exact
     if truth() != expected:
         raise RuntimeError(f"{name}: what is open has changed meanwhile")
+    return wrong
+
+
+def _situations() -> int:
+    """Print in how many situations all methods are right for root and nobody; gives the others."""
+    wrong = 0
+    for load_name, load in _LOADS.items():
+        right = 0
+        with load():
+            for name, prepare in SITUATIONS.items():
+                with scene() as at:
+                    prepare(at)
+                    found = disagreements(at)
+                right += not found
+                if found:
+                    print(f"{name}: {found}")
+        print(f"situations, {load_name}: {right} of {len(SITUATIONS)} are judged right")
+        wrong += len(SITUATIONS) - right
     return wrong
 
 
