@@ -21,7 +21,7 @@ from check_portcheck.policy.judgement import owner_matters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from check_portcheck.model import OpenService, Report
+    from check_portcheck.model import OpenService, Report, Socket
     from check_portcheck.outcome import Task
     from check_portcheck.policy.verdict import Verdict
     from check_portcheck.questions import Machine
@@ -75,17 +75,15 @@ class Inquiry:
         They may have been seen at a bad moment: what systemd starts has all sockets of process 1
         until it runs its program, and a daemon's children come and go.
         """
-        found = (finding.service for finding in verdict.findings if finding.service)
-        doubted = {socket for service in found for socket in service.sockets}
+        doubted = _found_sockets(verdict)
         before = {each: owner for each, owner in report.owners.items() if each in doubted}
         sure = {each: owner for each, owner in report.owners.items() if each not in doubted}
-        report = self.with_decisive_owners(report._replace(owners=sure))
-        late = {
-            each: owner
-            for each, owner in before.items()
-            if each in report.owners and report.owners[each].unseen is Unseen.TIME_LIMIT
-        }
-        return report._replace(owners={**report.owners, **late})
+        again = self.with_decisive_owners(report._replace(owners=sure))
+        for each, owner in again.owners.items():
+            if owner.unseen is not Unseen.TIME_LIMIT:
+                before.pop(each, None)
+        known = {each: owner for each, owner in before.items() if each in again.owners}
+        return again._replace(owners={**again.owners, **known})
 
     def with_owners(self, report: Report, services: Iterable[OpenService]) -> Report:
         """The report with the owners of some services."""
@@ -168,3 +166,9 @@ class Inquiry:
             if known.unreachable is None
         }
         return report._replace(registrations=answers)
+
+
+def _found_sockets(verdict: Verdict) -> set[Socket]:
+    """The sockets of the findings."""
+    found = [finding.service for finding in verdict.findings if finding.service]
+    return {socket for service in found for socket in service.sockets}

@@ -141,15 +141,20 @@ def _nowhere(
     """
     if not asked:
         return
-    shown = {row for service in settled.services for row in service.sockets}
     unknown = {(each.interface, each.ports.protocol) for each in settled.unanswered}
-    candidates = [row for row in rows if row.device is None and row not in shown]
+    candidates = list(_not_shown(rows, settled.services))
     nowhere: dict[Socket, bool] = {}
     for service in sockettable.open_services(candidates, interfaces, perhaps=True):
         refused = _all_refused(service, asked, unknown)
         for row in service.sockets:
             nowhere[row] = nowhere.get(row, True) and refused
     yield from (row for row, refused in nowhere.items() if refused)
+
+
+def _not_shown(rows: Sequence[Socket], services: Sequence[OpenService]) -> Iterator[Socket]:
+    """The rows of which the table does not tell where they answer, and no service does."""
+    shown = {row for service in services for row in service.sockets}
+    yield from (row for row in rows if row.device is None and row not in shown)
 
 
 def _all_refused(service: OpenService, asked: _Wanted, unknown: set[Target]) -> bool:

@@ -36,10 +36,8 @@ def allowing(entry: Entry, places: Places, names: Names) -> Iterator[str]:
 
 
 def common_user(owners: Iterable[Owner]) -> str | None:
-    """The user that opened all the sockets, as rules name it; None where there is no such."""
-    users = {owner.user for owner in owners}
-    user = users.pop() if len(users) == 1 else None
-    return user if user and re.fullmatch(_NAME, user) else None
+    """The user that opened all the sockets; None where there is no such."""
+    return _common(owner.user for owner in owners)
 
 
 def strongest(owners: Sequence[Owner]) -> str:
@@ -66,9 +64,14 @@ def _common_unit(owners: Sequence[Owner]) -> str | None:
     processes = [process for owner in owners for process in owner.processes]
     if any(process.pid == 1 for process in processes):
         return None
-    units = {process.unit for process in processes}
-    unit = units.pop() if len(units) == 1 else None
-    return unit if unit and unit.endswith(".service") and re.fullmatch(_NAME, unit) else None
+    unit = _common(process.unit for process in processes)
+    return unit if unit and unit.endswith(".service") else None
+
+
+def _common(names: Iterable[str | None]) -> str | None:
+    """The name that all have, if rules can name it."""
+    one, *others = set(names) or {None}
+    return one if one and not others and re.fullmatch(_NAME, one) else None
 
 
 def _items(entry: Entry, names: Names) -> Iterator[str]:
