@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
+pytestmark = pytest.mark.kernel
+
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 LOOPBACK = ("--no-official", "--interface", "127.0.0.1")
 QUICK = ("--confirm", "0.1")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
+pytestmark = pytest.mark.kernel
+
 NETLINK_ROUTE = 0
 OTHER = "198.51.100.5"
 """An address of another device."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from namespace import Check, Namespace, Report
 
+pytestmark = pytest.mark.kernel
+
 TABLE = ("--method", "table", "--no-official")
 NOW = (*TABLE, "--confirm", "0")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
+pytestmark = pytest.mark.kernel
+
 ALL_PORTS = range(65536)
 FEW = range(40000, 40100)
 """The ports that clients get after few_client_ports()."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
+pytestmark = pytest.mark.kernel
+
 LOOPBACK = ("--no-official", "--interface", "127.0.0.1")
 BOTH = ("--no-official", "--interface", f"127.0.0.1,{IPV4}")
 ANYTHING_GOES = ("--optional", "*:*/tcp,*/udp")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from check_portcheck.model import Interface
 
+pytestmark = pytest.mark.kernel
+
 SO_COOKIE = 57
 
 

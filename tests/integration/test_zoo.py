@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from zoo import Living
 
+pytestmark = pytest.mark.kernel
+
 ANYTHING_GOES = ("--no-official", "--optional", "*:*/tcp,*/udp")
 
 
