@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from check_portcheck.model import Interface
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 OWN = ("192.0.2.7", "2001:db8::7")
 ENDS = tuple(f"198.51.100.{number}" for number in range(1, 5))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 LOOPBACK = ("--no-official", "--interface", "127.0.0.1")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
-pytestmark = pytest.mark.daemons
+pytestmark = [pytest.mark.daemons, pytest.mark.once]
 
 HOSTS = 400
 RECORDS = "/run/fleet"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from namespace import Check
 
-pytestmark = pytest.mark.daemons
+pytestmark = [pytest.mark.daemons, pytest.mark.once]
 
 RUNS = 50
 

@@ -16,7 +16,7 @@ from sessions import matches, rewritten, steps
 if TYPE_CHECKING:
     from namespace import Program
 
-pytestmark = pytest.mark.daemons
+pytestmark = [pytest.mark.daemons, pytest.mark.once]
 
 SERVICES = {
     "README.md": ("ssh",),

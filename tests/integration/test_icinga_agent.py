@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
-pytestmark = pytest.mark.daemons
+pytestmark = [pytest.mark.daemons, pytest.mark.once]
 
 COMMON = "/etc/portcheck/common.conf"
 OWN_PORTS = {"master": 8081, "satellite": 8082, "agent": 8083}

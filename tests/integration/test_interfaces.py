@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 NETLINK_ROUTE = 0
 OTHER = "198.51.100.5"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from namespace import Check, Namespace, Report
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 TABLE = ("--method", "table", "--no-official")
 NOW = (*TABLE, "--confirm", "0")

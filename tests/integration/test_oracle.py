@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Found = dict[str, Future[dict[str, list[str]]]]
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 AT_ONCE = 3
 """Situations under way at the same time: most of what they do is to wait for what stays silent."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from machine import Machine
     from namespace import Program
 
-pytestmark = pytest.mark.daemons
+pytestmark = [pytest.mark.daemons, pytest.mark.once]
 
 SSH = "service ssh start\n"
 OWN_MAIL = """

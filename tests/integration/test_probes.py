@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 ALL_PORTS = range(65536)
 FEW = range(40000, 40100)

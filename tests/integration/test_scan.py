@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Namespace, Namespace]
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 LOOPBACK = ("--no-official", "--interface", "127.0.0.1")
 BOTH = ("--no-official", "--interface", f"127.0.0.1,{IPV4}")

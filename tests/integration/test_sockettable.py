@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from check_portcheck.model import Interface
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 SO_COOKIE = 57
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zoo import Living
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.once
 
 ANYTHING_GOES = ("--no-official", "--optional", "*:*/tcp,*/udp")
 
