@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from functools import partial
@@ -33,6 +34,8 @@ _VERBOSE = "--verbose"
 _NAMES = (*(option.name for option in OPTIONS), _CONFIG, "--help", "--version")
 _BY_KEY = {option.key.lower(): option.name for option in OPTIONS if option.key}
 _MOST_VERBOSE = 3
+_DROPPED = r"(--[a-z-]+=|-[a-z])--"
+"""``--skip=--``: argparse drops such a value before 3.11.8 and 3.12.2 (python/cpython#109475)."""
 
 _EPILOG = """\
 a LIST is [INTERFACE:]ITEM[@OWNER][,ITEM...]:
@@ -164,6 +167,8 @@ def _hint(arguments: Sequence[str]) -> str:
 
 def _options(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Option and value of each argument, in order; raises _TextError or _UsageError."""
+    if dropped := next((each for each in arguments if re.fullmatch(_DROPPED, each)), None):
+        raise _UsageError(f"{dropped}: -- is no value")
     found: list[tuple[str, str]] = []
     parser().parse_args(arguments, argparse.Namespace(options=found))
     others = [each for each in found if each[0] != _VERBOSE]

@@ -115,14 +115,19 @@ def _memory(values: object) -> Memory:
             "taken": taken,
             "settings": str() as settings,
             "output": str() as output,
-            "code": 0 | 1 | 2 | 3 as code,
+            "code": int() as code,
             "since": dict() as since,
             "open": dict() as opened,
             "resume": int() as resume,
-        } if _is_time(taken) and _is_since(since) and _is_opened(opened):
+        } if _is_code(code) and _is_time(taken) and _is_since(since) and _is_opened(opened):
             resume = min(abs(resume), _LATEST)
             return Memory(float(taken), settings, output, code, since, opened, resume)
     raise ValueError("not what this version writes")
+
+
+def _is_code(code: int) -> bool:
+    # True is equal to 1, and is an int.
+    return type(code) is int and 0 <= code <= 3
 
 
 def _is_since(since: dict[str, object]) -> bool:

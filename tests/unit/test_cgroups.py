@@ -59,7 +59,25 @@ def test_other_hierarchies_of_version_1_do_not_name_a_unit() -> None:
     assert cgroups.unit("5:memory:/system.slice/a.service\n1:name=systemd:/") is None
 
 
-@given(st.text())
+# Whatever the text is
+
+GROUPS = st.sampled_from(
+    ["", "..", ".slice", "_a.service", "a.scope", f"docker-{ID}.scope", ID, f"x:{ID}", "\udcff"]
+)
+PATHS = st.lists(GROUPS | st.text(max_size=8)).map("/".join)
+LINES = st.builds("{}:{}:{}".format, st.text(max_size=2), st.text() | st.just(""), PATHS)
+
+
+@given(st.lists(LINES).map("\n".join) | st.text())
 def test_no_text_of_groups_is_too_odd(text: str) -> None:
     unit = cgroups.unit(text)
-    assert unit is None or unit in text or unit.startswith("container:")
+    assert unit is None or unit.removeprefix("container:") in text
+
+
+@given(st.sampled_from(["0::", "1:name=systemd:"]), st.lists(st.just("a.slice")), PATHS)
+def test_a_unit_below_slices_is_read_as_it_is_written(
+    hierarchy: str, slices: list[str], below: str
+) -> None:
+    path = "/".join(["", *slices, "nginx.service", below])
+    # What begins another line is another hierarchy's, and comes later.
+    assert cgroups.unit(f"{hierarchy}{path}") in ("nginx.service", "container:0123456789ab")

@@ -6,14 +6,20 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from check_portcheck import __version__, cli, guard, run
+from check_portcheck.config.options import OPTIONS
+from check_portcheck.config.parser import parse
 from check_portcheck.config.settings import ConfigError, Format, Settings
+from check_portcheck.names import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from check_portcheck.config.option import Option
     from check_portcheck.deadline import Deadline
     from check_portcheck.names import Names
 
@@ -52,6 +58,9 @@ def test_verbosity_is_counted_up_to_three(arguments: list[str], verbosity: str) 
         (["--no-udp=yes"], "argument --no-udp: ignored explicit argument 'yes'"),
         (["-t"], "argument -t/--timeout: expected one argument"),
         (["--config"], "argument --config: expected one argument"),
+        (["--config=--"], "--config=--: -- is no value"),
+        (["--udp=--"], "--udp=--: -- is no value"),
+        (["-t--"], "-t--: -- is no value"),
     ],
 )
 def test_wrong_command_line_is_refused(arguments: list[str], message: str) -> None:
@@ -310,3 +319,55 @@ def test_file_that_cannot_be_read_is_an_answer(
 ) -> None:
     found = answered(monkeypatch, ("--config", f"{tmp_path}/x"))
     assert found == (f"json: {tmp_path}/x: cannot be read: No such file or directory", 3)
+
+
+# Whatever the arguments are
+
+NAMES = names("", "")
+OPTION_NAMES = st.sampled_from([name for option in OPTIONS for name in option.names])
+VALUES = st.one_of(
+    st.sampled_from(["", "yes", "22/tcp", "*:22/tcp,53/udp@user:root", "all", "::1", "eth0", "1"]),
+    st.sampled_from(["warn", "json", "table", "--", "-", "-1", "0.5", "/x", "9" * 5000]),
+    st.text(st.sampled_from("-=:/*, 19atvh\t\n\0\u00e9\udcff"), max_size=12),
+)
+ARGUMENTS = st.lists(
+    OPTION_NAMES | VALUES | st.builds("{}={}".format, OPTION_NAMES, VALUES), max_size=12
+)
+
+
+def refusal(arguments: list[str]) -> str:
+    """Why arguments are refused, empty where they are settings."""
+    try:
+        options = cli._options(arguments)
+        assert 0 < cli._timeout(options) <= 86400
+        settings = parse([], options, NAMES)
+    except cli._TextError as text:
+        return str(text)
+    except cli._UsageError as wrong:
+        return f"{wrong}{cli._hint(arguments)}"
+    except ConfigError as wrong:
+        return cli._summary([*cli._tellable(wrong.errors, [])])
+    assert 0 <= settings.verbosity <= 3
+    return ""
+
+
+@given(ARGUMENTS)
+def test_any_arguments_are_settings_or_refused_in_each_form(arguments: list[str]) -> None:
+    if reason := refusal(arguments):
+        for form in Format:
+            text, code = cli._unknown(reason, form)
+            assert code == (0 if form is Format.CHECKMK else 3)
+            assert text.replace("\n", "").isprintable()
+
+
+WITH_VALUES = st.sampled_from([option for option in OPTIONS if option.metavar])
+PAIRS = st.lists(st.tuples(WITH_VALUES, VALUES.filter(lambda value: value != "--")), max_size=12)
+
+
+@given(PAIRS)
+def test_options_with_values_are_read_as_they_are_written(
+    pairs: list[tuple[Option, str]],
+) -> None:
+    written = [f"{option.names[-1]}={value}" for option, value in pairs]
+    expected = [(option.names[-1], value) for option, value in pairs]
+    assert cli._options(written) == [*expected, ("--verbose", "0")]

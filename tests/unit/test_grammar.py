@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -342,9 +344,76 @@ def test_long_entries_are_read_to_the_end(names: Names) -> None:
     assert [item for _, item, _ in found] == [ports(f"{port}/tcp") for port in range(1, 5001)]
 
 
-@given(
-    st.sampled_from(Kind), st.text(st.sampled_from("12.:/*[]%@-_ ,\ttcpudpethRPCx\u00e9\0\udcff"))
+# Whatever the text is
+
+JUNK = st.text(st.sampled_from("12.:/*[]%@-_ ,\ttcpudpethRPCx\u00e9\0\udcff"))
+WORD = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1)
+TEXT = st.text(st.sampled_from("az09.:/|@-_%\u00e9\0\udcff"), min_size=1)
+
+
+def is_scanned(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an interface can have it, and a policy names it without a device."""
+    packed = address.packed.removeprefix(bytes(10) + b"\xff\xff")
+    return any(packed) and (address.version == 4 or not address.is_link_local)
+
+
+def network(address: IPv4Address | IPv6Address, length: int) -> str:
+    return str(ip_network((address, length), strict=False))
+
+
+V6 = st.ip_addresses(v=6).filter(is_scanned)
+PLACES = st.one_of(
+    st.ip_addresses(v=4).filter(is_scanned).map(str),
+    V6.map("{}".format) | V6.map("[{}]".format),
+    st.integers(0, 2**64 - 1).map(lambda low: f"{IPv6Address((0xFE80 << 112) + low)}%eth0"),
+    st.builds(network, st.ip_addresses(v=4), st.integers(0, 32)),
+    # Not those of mapped addresses, which are IPv4's.
+    st.builds(network, V6.filter(lambda each: int(each) >> 48 > 0), st.integers(0, 128)),
+    st.from_regex(r"(eth|br-|veth)[0-9]{1,3}([.][0-9]{1,3})?(:[a-z]{1,2})?", fullmatch=True),
+    st.sampled_from(["*", "veth*", "eth0:*", "br-*.7"]),
 )
+PROTOCOLS = st.sampled_from(["tcp", "udp"])
+SERVICES = st.one_of(
+    st.integers(0, 65535).map(str),
+    st.builds("{}-{}".format, st.integers(0, 30000), st.integers(30001, 65535)),
+    st.integers(1, 2**32 - 1).map("RPC_{}".format),
+    st.sampled_from(["ephemeral", "portmapper", "sunrpc", "nfs"]),
+)
+OWNERS = st.one_of(
+    WORD.filter(lambda name: name not in ("user", "unit")).map("@{}".format),
+    TEXT.map("@/{}".format),
+    TEXT.map("@user:{}".format),
+    TEXT.map("@unit:{}.service".format),
+    st.just(""),
+)
+ITEMS = st.lists(st.builds("{}/{}{}".format, SERVICES, PROTOCOLS, OWNERS), min_size=1, max_size=6)
+
+
+@given(st.sampled_from([Kind.OPTIONAL, Kind.IGNORE]), PLACES, ITEMS)
+def test_a_right_entry_is_printed_and_read_again(
+    names: Names, kind: Kind, where: str, items: list[str]
+) -> None:
+    found, errors = grammar.rules(kind, f"{where}:{','.join(items)}", "F:1", names)
+    printed = [str(rule) for rule in found]
+    assert (errors, [each.removeprefix(f"{found[0].where}:") for each in printed]) == ([], items)
+    again = [grammar.rules(kind, each, "F:1", names) for each in printed]
+    assert again == [([rule], []) for rule in found]
+
+
+def edited(entry: str, place: int, junk: str, removed: int) -> str:
+    return entry[:place] + junk + entry[place + removed :]
+
+
+NEARLY = st.builds(
+    edited,
+    st.builds("{}:{}".format, PLACES, ITEMS.map(",".join)),
+    st.integers(0, 60),
+    JUNK,
+    st.integers(0, 3),
+)
+
+
+@given(st.sampled_from(Kind), JUNK | NEARLY)
 def test_any_text_gives_rules_or_errors(names: Names, kind: Kind, text: str) -> None:
     found, errors = grammar.rules(kind, text, "F:1", names)
     assert found or errors

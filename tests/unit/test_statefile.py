@@ -114,7 +114,7 @@ def test_no_file_is_no_memory(path: Path) -> None:
         ),
         *(json.dumps(VALUES | {name: None}) for name in VALUES),
         *(json.dumps(VALUES | {name: [[]]}) for name in VALUES),
-        *(json.dumps(VALUES | {"code": code}) for code in (-1, 4, 0.5, "0")),
+        *(json.dumps(VALUES | {"code": code}) for code in (-1, 4, 0.5, "0", 2.0, True)),
         *(json.dumps(VALUES | {"version": version}) for version in (0, 1, 3, "2")),
         *(
             json.dumps(VALUES | {"since": {"x": {"missing 1/tcp": when}}})
@@ -187,6 +187,30 @@ def test_a_damaged_byte_gives_a_memory_or_the_one_error(
         found, said = MEMORY, str(error)
     assert found
     assert (said, found.resume >= 0) == ("is damaged", True)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+NAMED = st.sampled_from(["1/tcp", "65536/udp", "x", ""])
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMED | st.text(max_size=8), inner)
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(VALUES)), ANYTHING)
+def test_any_value_in_its_place_gives_a_memory_or_the_one_error(
+    path: Path, name: str, value: object
+) -> None:
+    said = "is damaged"
+    try:
+        found = statefile.read(written(path, json.dumps(VALUES | {name: value})))
+    except StateFileError as error:
+        found, said = MEMORY, str(error)
+    assert said == "is damaged"
+    assert found
+    assert type(found.code) is int
+    statefile.write(str(path), found)
+    assert statefile.read(str(path)) == found
 
 
 def distrusted(path: Path) -> str:
