@@ -59,6 +59,13 @@ def clients(report: Report, doubts: Doubts) -> Doubts:
     return found
 
 
+def replaced(before: Iterable[OpenService], report: Report, doubts: Doubts) -> Doubts:
+    """The ports for clients among *doubts* that have none of the sockets that they had *before*."""
+    had = {socket for service in before for socket in service.sockets}
+    others = (each for each in report.services if each.sockets and had.isdisjoint(each.sockets))
+    return clients(report._replace(services=tuple(others)), doubts)
+
+
 def in_doubt(service: OpenService, doubts: Doubts) -> bool:
     """Whether a service is in doubt on any of its interfaces."""
     protocol, number = service.port

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from check_portcheck.confirmation import clients, confirmed, doubtful, in_doubt, without
+from check_portcheck.confirmation import clients, confirmed, doubtful, in_doubt, replaced, without
 from check_portcheck.daemons import (
     held_by_daemons,
     is_client,
@@ -190,6 +190,10 @@ class _Investigation:
         doubts = doubtful(report, verdict)
         before = [service for service in report.services if is_client(report, service)]
         report, doubts = self._outlasted(report, doubts)
+        # Either a server that replaces its socket, or clients that came to one port by chance.
+        if others := replaced(before, report, doubts):
+            report, lasting = self._outlasted(report, others)
+            doubts = without(doubts, without(others, lasting))
         report, passed = self._clients_of_daemons(report, verdict, before, doubts)
         if self._policy.names_rpc:
             report = self._inquiry.with_registrations(report, _scanned(verdict))
