@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,23 @@ SERVICES = (
     + service("sudo", {"required": ["*:1/tcp"]}, "portcheck-sudo")
 )
 
+FOREIGN = {
+    0: "PortCheckOptional = *:*/tcp",
+    1: "SeverityPortCheck = warn",
+    2: "PortCheckRequired = *:25/tcp",
+    3: "PortCheckOptional = *:*/tcp\nPortCheckRequired = 198.51.100.99:25/tcp",
+}
+"""For each state what root must be told."""
+
+NAMED = r"""
+import ctypes, os, socket, time
+ctypes.CDLL(None).prctl(15, b"' |x=1;\n\xe9\x1b")
+listener = socket.create_server(("", 8081))
+print(os.getpid(), flush=True)
+time.sleep(86400)
+"""
+"""A daemon whose name could end the text for Icinga; so could the name of the device."""
+
 
 @pytest.fixture(name="icinga", scope="module")
 def icinga_fixture(program: Program) -> Iterator[Icinga]:
@@ -109,13 +127,30 @@ def test_icinga_understands_what_the_plugin_printed(icinga: Icinga, state: int) 
     assert seen.state == state
     run = icinga.machine.run_behind(seen)
     assert (run.arguments, run.user) == (("--config", POLICY), "nagios")
-    assert parsed_by_icinga(icinga) == [metric(each) for each in seen.perfdata]
+    assert parsed_by_icinga(icinga, "portcheck") == [metric(each) for each in seen.perfdata]
 
 
-def parsed_by_icinga(icinga: Icinga) -> list[dict[str, object]]:
-    """The performance data of the last result, as the parser of Icinga's writers reads it."""
+def test_icinga_understands_what_holds_foreign_text(icinga: Icinga) -> None:
+    here = icinga.machine
+    here.shell("ip link add 'v|x=1;(id)\"' type bridge; ip link set 'v|x=1;(id)\"' up")
+    daemon = here.serve("/usr/bin/python3", "-c", NAMED, stdout=subprocess.PIPE)
+    assert daemon.stdout
+    pid = int(daemon.stdout.readline())
+    for state, line in FOREIGN.items():
+        here.write(POLICY, policy("PortCheckInterface = all", "PortCheckMethod = table", line))
+        seen = seen_by_icinga(icinga.check(f"{NAME}!sudo"))
+        assert seen.state == state
+        assert ("' ?x=1;???[" in "".join(seen.long)) == (state in (1, 2))
+        assert any(text.startswith("open_v_x_1__id__=") for text in seen.perfdata), seen
+        here.run_behind(seen)
+        assert parsed_by_icinga(icinga, "sudo") == [metric(each) for each in seen.perfdata]
+    here.shell(f"kill {pid}; ip link delete 'v|x=1;(id)\"'")
+
+
+def parsed_by_icinga(icinga: Icinga, name: str) -> list[dict[str, object]]:
+    """The performance data of a last result, as the parser of Icinga's writers reads it."""
     command = f"""
-        get_service("{NAME}", "portcheck").last_check_result.performance_data.map(
+        get_service("{NAME}", "{name}").last_check_result.performance_data.map(
             text => parse_performance_data(text)
         )"""
     [answer] = icinga.ask("console/execute-script", {"command": command})
