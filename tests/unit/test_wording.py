@@ -123,6 +123,17 @@ def test_an_interpreter_is_named_with_its_script() -> None:
     assert owner_text(Owner("www-data", (process,))) == (" python3[4711] /srv/app.py user www-data")
 
 
+FOREIGN = st.text(st.characters()) | st.sampled_from(["python3", "/bin/sh", "-c", "|", "\n\x1b"])
+
+
+@given(FOREIGN, FOREIGN, st.lists(FOREIGN, max_size=4))
+def test_any_owner_is_told_in_clean_words(name: str, executable: str, command: list[str]) -> None:
+    process = Process(7, name, executable, tuple(command), name, deleted=True)
+    words = owner_text(Owner(name, (process,)))
+    assert clean(words) == words
+    assert len(words) < 300
+
+
 def told(of: Report, *subjects: Subject, most: int = 4) -> list[str]:
     """What is told of some subjects in the words of a report."""
     words = Wording(of, NAMES)
