@@ -15,12 +15,22 @@ TYPE_CHECKING = False  # typing takes 3 ms as well
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ENDING = {_signal.SIGTERM: "SIGTERM", _signal.SIGINT: "SIGINT", _signal.SIGHUP: "SIGHUP"}
+_NAMES = (
+    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"),
+    *("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU"),
+    *("SIGUSR1", "SIGUSR2", "SIGIO", "SIGPWR"),
+)
+_ENDING = {getattr(_signal, name): name for name in _NAMES}
+"""Signals that end a process (signal(7)) and are no crash. A timer, as of ``alarm N; exec ...``, or
+a limit of CPU time may be the caller's (execve(2))."""
 _LONGEST_REASON = 150
+_RESERVE = bytearray(1 << 16)
+"""Memory with which the end can be told where there is no more."""
 
 
 def _end(reason: str) -> None:
     """Say in one line why there is no result, with nothing but what is at hand; does not return."""
+    _RESERVE.clear()
     text, code = _unknown(reason)
     try:
         # From here on no second signal adds a second line.
@@ -33,11 +43,19 @@ def _end(reason: str) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to standard output, unless that is a full pipe, which must not hold the end up."""
-    import select
+    """Write to standard output, unless that is a full pipe, which must not hold the end up.
 
-    if select.select((), (1,), (), 0)[1]:
-        os.write(1, text.encode())
+    The module select, which could ask, need not be built in.
+    """
+    waits = True
+    try:
+        waits = os.get_blocking(1)
+        os.set_blocking(1, False)
+    finally:
+        try:
+            os.write(1, text.encode())
+        finally:
+            os.set_blocking(1, waits)
 
 
 def _unknown(reason: str) -> tuple[str, int]:

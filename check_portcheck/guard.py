@@ -20,7 +20,7 @@ from check_portcheck.deadline import Deadline
 from check_portcheck.pipes import collect, messages, tell, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Answer = tuple[str, int]
     """Text and exit code."""
@@ -29,7 +29,12 @@ _UNKNOWN = 3
 _STEP, _KNOWN, _RESULT = b"s", b"k", b"r"
 """Kinds of what the child tells."""
 _LONGEST_REASON = 150
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGPWR),
+)
+"""Signals that end a process and are no crash, as in ``__main__``."""
 _SECONDS_OF_OUTPUT = 10.0
 """For a text that needs no check. One of a check has the time that the check left."""
 _WORK_SHARE = 0.98
@@ -130,16 +135,15 @@ def _watched(work: Callable[[Parent], Answer], limit: _Limit, signals: int) -> _
     trouble, trouble_inlet = os.pipe()
     lifeline, lifeline_inlet = os.pipe()
     told, told_inlet = os.pipe()
+    inlets = _Inlets(output_inlet, trouble_inlet, told_inlet)
     child = os.fork()
     if child == 0:
-        for end in (output, trouble, lifeline_inlet, told, signals):
-            os.close(end)
-        _live(work, output_inlet, trouble_inlet, told_inlet, lifeline)
-    for end in (output_inlet, trouble_inlet, told_inlet, lifeline):
-        os.close(end)
-    _make_group(child)
+        _live(work, inlets, lifeline, (output, trouble, lifeline_inlet, told, signals))
     outputs = {output: bytearray(), trouble: bytearray()}
     try:
+        for end in (*inlets, lifeline):
+            os.close(end)
+        _make_group(child)
         # Pipes are closed at the other end once the child, and all that it started, have ended.
         unfinished = collect(outputs, limit.of_work, (signals, told))
         limit = _anew(limit, told)
@@ -180,36 +184,48 @@ def _last_line(complaint: bytes) -> str:
 # The child
 
 
+class _Inlets(NamedTuple):
+    """Ends of pipes into which the child writes."""
+
+    output: int
+    trouble: int
+    told: int
+
+
 def _live(
-    work: Callable[[Parent], Answer], output: int, trouble: int, told: int, lifeline: int
+    work: Callable[[Parent], Answer], inlets: _Inlets, lifeline: int, of_parent: Iterable[int]
 ) -> NoReturn:
-    """The life of the child process."""
+    """The life of the child process, which has no use for some ends of the parent's.
+
+    Whatever fails in it must not go back to the caller, who would be a second parent.
+    """
     try:
+        # The text is the parent's to print.
+        for stream in (1, 2):
+            os.dup2(inlets.trouble, stream)
+        for end in of_parent:
+            os.close(end)
         _default_signals()
         _make_group(0)
         _die_with_parent(lifeline)
-        # The text is the parent's to print.
-        for stream in (1, 2):
-            os.dup2(trouble, stream)
-        os.close(trouble)
         parent = Parent(
-            step=lambda step: tell(output, _STEP, _encoded(step.replace("\n", " "))),
-            known=lambda text, code: tell(output, _KNOWN, bytes([code]), _encoded(text)),
-            limit=lambda seconds: write(told, f"{seconds:f}".encode()),
+            step=lambda step: tell(inlets.output, _STEP, _encoded(step.replace("\n", " "))),
+            known=lambda text, code: tell(inlets.output, _KNOWN, bytes([code]), _encoded(text)),
+            limit=lambda seconds: write(inlets.told, f"{seconds:f}".encode()),
         )
         text, code = work(parent)
-        tell(output, _RESULT, bytes([code]), _encoded(text))
+        tell(inlets.output, _RESULT, bytes([code]), _encoded(text))
     finally:
         if (failed := sys.exc_info()[1]) is not None:
             complaint = f"{type(failed).__name__}: {failed}".removesuffix(": ")
-            write(2, _encoded(complaint))
+            write(inlets.trouble, _encoded(complaint))
         os._exit(0)
 
 
 def _default_signals() -> None:
     """Take back what the parent does with signals."""
     signal.set_wakeup_fd(-1)
-    for number in (*_ENDING, signal.SIGIO):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_DFL)
 
 

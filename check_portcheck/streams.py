@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from typing import TYPE_CHECKING, NoReturn
@@ -37,7 +38,8 @@ def finish(text: str, code: int, limit: Deadline, signals: int) -> NoReturn:
             if 1 not in _ready(poll, limit):
                 os._exit(_UNKNOWN)
             # A pipe that takes anything takes so much without waiting (pipe(7)).
-            rest = rest[os.write(1, rest[: select.PIPE_BUF]) :]
+            with contextlib.suppress(BlockingIOError):  # the caller's choice, for other than pipes
+                rest = rest[os.write(1, rest[: select.PIPE_BUF]) :]
     except OSError:
         os._exit(_UNKNOWN)
     os._exit(code)

@@ -31,7 +31,11 @@ def unfinished(reason, known):
 
 guard.in_child(work, {seconds}, unfinished)
 """
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGPWR),
+)
 
 
 HOLDING = "print(os.getpid(), file=open({told!r}, 'w')); os.fork(); time.sleep(600)"
@@ -151,6 +155,34 @@ def test_what_the_child_prints_is_not_the_result() -> None:
 )
 def test_what_the_caller_does_with_signals_and_groups_is_no_matter(before: str) -> None:
     assert ended(started("return 'result', 2", before=before)) == ("result", "", 2)
+
+
+def test_what_fails_first_of_all_in_the_child_does_not_make_it_a_second_parent() -> None:
+    before = """
+import os
+parent, dup2 = os.getpid(), os.dup2
+def refused(*ends):
+    if os.getpid() != parent:
+        raise OSError(9, "refused")
+    return dup2(*ends)
+os.dup2 = refused
+"""
+    reason = "OSError: [Errno 9] refused"
+    assert ended(started("return 'result', 0", before=before)) == (f"unknown: {reason}\n", "", 3)
+
+
+def test_an_output_that_is_not_ready_yet_is_written_again() -> None:
+    before = """
+import os
+write, refused = os.write, []
+def first_refused(output, data):
+    if output == 1 and not refused:
+        refused.append(data)
+        raise BlockingIOError
+    return write(output, data)
+os.write = first_refused
+"""
+    assert ended(started("return 'result', 0", before=before)) == ("result", "", 0)
 
 
 def test_too_few_descriptors_are_unknown_with_the_reason() -> None:

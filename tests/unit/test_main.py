@@ -21,7 +21,11 @@ OPTIONS: dict[Format, tuple[str, ...]] = {
     Format.CHECKMK: ("--format=checkmk",),
     Format.JSON: ("--format", "json"),
 }
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGPWR),
+)
 
 LOADING = """
 import sys, time
@@ -62,16 +66,28 @@ def said(form: Format, reason: str) -> tuple[str, int]:
     return json.dumps(kept) + "\n", code
 
 
-BLOCKED = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {1, 2, 15})"
-IGNORED = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (1, 2, 15)]"
+BLOCKED = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))"
+IGNORED = """
+import signal
+for number in {*range(1, 32)} - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+"""
 
 
 @pytest.mark.parametrize("form", Format)
-@pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("before", ["", BLOCKED, IGNORED])
 def test_a_signal_while_modules_are_loaded_ends_it_with_a_line(
-    tmp_path: Path, form: Format, number: signal.Signals, before: str
+    tmp_path: Path, form: Format, before: str
 ) -> None:
+    ends_with_a_line(tmp_path, signal.SIGTERM, form, before)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_of_any_kind_ends_it_with_a_line(tmp_path: Path, number: signal.Signals) -> None:
+    ends_with_a_line(tmp_path, number, Format.NAGIOS, "")
+
+
+def ends_with_a_line(tmp_path: Path, number: signal.Signals, form: Format, before: str) -> None:
     process = started(LOADING, tmp_path, *OPTIONS[form], before=before)
     assert process.stdout
     assert process.stdout.readline() == "loading\n"
@@ -95,6 +111,25 @@ def test_what_cannot_be_loaded_is_unknown_in_one_harmless_line(
 ) -> None:
     text, code = said(form, reason)
     assert ended(started(argparse, tmp_path, *OPTIONS[form])) == (text, "", code)
+
+
+EATING = """
+eaten = []
+for size in (1 << 20, 1 << 12, 16):
+    try:
+        while True:
+            eaten.append(bytes(size))
+    except MemoryError:
+        pass
+raise MemoryError
+"""
+"""Stands in for a library that takes all memory there is."""
+
+
+def test_the_end_is_told_without_memory(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 27, 1 << 27))"
+    process = started(EATING, tmp_path, before=limit)
+    assert ended(process) == ("PORTCHECK UNKNOWN - MemoryError\n", "", 3)
 
 
 def test_a_full_pipe_does_not_hold_the_end_up(tmp_path: Path) -> None:
