@@ -101,10 +101,10 @@ def _replace(directory: int, name: str, content: bytes) -> None:
         with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=directory), "wb") as file:
             file.write(content)
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
+    finally:
+        # Whatever failed, be it memory; it is not there any more when nothing did.
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=directory)
-        raise
 
 
 def _memory(values: object) -> Memory:

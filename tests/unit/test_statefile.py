@@ -280,3 +280,15 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(path: Path) -> None:
             statefile.write(str(target), MEMORY)
     assert entries(path.parent) == ["state"]
     assert entries(path) == []
+
+
+def test_nothing_is_left_where_memory_runs_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    statefile.write(str(path), MEMORY)
+    monkeypatch.setattr(os, "replace", without_memory)
+    with pytest.raises(MemoryError):
+        statefile.write(str(path), MEMORY._replace(code=3))
+    assert entries(path.parent) == [path.name]
+    assert statefile.read(str(path)) == MEMORY
