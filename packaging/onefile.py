@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 _SHEBANG = b"#!/usr/bin/python3 -I\n"
-_START = b"from check_portcheck.__main__ import main\n\nmain()\n"
+_START = PROJECT / "packaging" / "check_portcheck"
+_PATH = b'    sys.path.insert(0, "/usr/share/check-portcheck")\n'
+"""What the start script of the Debian package needs and a file that is its own package does not."""
 _UNUSED = ("nagiosplugin/examples/", "nagiosplugin/platform/nt.py")
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 """The first time that a ZIP file can name; Python goes by what is in the byte code."""
@@ -29,7 +31,11 @@ _OLDEST = (1980, 1, 1, 0, 0, 0)
 
 def contents(wheel: Path) -> dict[str, bytes]:
     """What is in the file, by its path there."""
-    sources = {"__main__.py": _START, **_package(), **dict(_library(wheel))}
+    sources = {
+        "__main__.py": _START.read_bytes().replace(_PATH, b""),
+        **_package(),
+        **dict(_library(wheel)),
+    }
     return sources | dict(_compiled(sources))
 
 

@@ -89,6 +89,12 @@ def test_the_zipapp_has_the_package_a_library_and_both_licences() -> None:
     assert {f"{name}c" for name in sources} == {name for name in names if name.endswith(".pyc")}
 
 
+def test_the_zipapp_starts_as_the_debian_package_does_with_its_own_modules() -> None:
+    start = (CHECKOUT / "packaging/check_portcheck").read_text()
+    added = '    sys.path.insert(0, "/usr/share/check-portcheck")\n'
+    assert zipapp()["__main__.py"].decode() == start.replace(added, "") != start
+
+
 def test_the_debian_package_has_the_modules_for_itself_alone(tmp_path: Path) -> None:
     private = debian(tmp_path) / "usr/share/check-portcheck"
     found = {str(path.relative_to(private)) for path in private.rglob("*") if path.is_file()}
