@@ -24,6 +24,14 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 """Prefix of an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)."""
 
 
+def is_link_local(packed: bytes) -> bool:
+    """Whether an address, in network order, is one that each device may have: of fe80::/10.
+
+    RFC 4291, 2.4; so does ipv6_addr_type of net/ipv6/addrconf_core.c.
+    """
+    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+
+
 class Protocol(enum.StrEnum):
     """A transport protocol whose ports are scanned; its text is the policy's and the report's."""
 

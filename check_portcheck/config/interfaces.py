@@ -10,7 +10,7 @@ import socket
 from functools import lru_cache
 
 from check_portcheck.config.values import TokenError, is_digits, quoted, whole
-from check_portcheck.model import V4_MAPPED
+from check_portcheck.model import V4_MAPPED, is_link_local
 from check_portcheck.policy.rules import ANY_INTERFACE, InterfacePattern
 
 _EXCEPT = "!"
@@ -91,7 +91,7 @@ def address(text: str) -> str:
         raise TokenError(f"{quoted(text)} is no IP address")
     if not any(packed):
         raise TokenError(f"{quoted(text)} is the wildcard, the address of no interface")
-    link_local = _is_link_local(packed)
+    link_local = is_link_local(packed)
     if link_local and not _is_device(scope):  # RFC 4007, 11: ambiguous without its zone
         raise TokenError(f"{quoted(text)} is link-local and needs its device, as in %eth0")
     if percent and not link_local:
@@ -126,11 +126,6 @@ def _network(text: str) -> InterfacePattern:
     if network.network_address.packed != packed:
         raise TokenError(f"{quoted(text)} has host bits set: the network is {network}")
     return InterfacePattern(str(network), network)
-
-
-def _is_link_local(packed: bytes) -> bool:
-    """Whether an address is in fe80::/10 (RFC 4291, 2.4)."""
-    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
 
 
 def _spelled(packed: bytes) -> str:

@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from check_portcheck.kernel import netlink
+from check_portcheck.model import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +111,7 @@ def address(payload: bytes) -> Address | None:
     return Address(
         ifindex=ifindex,
         address=socket.inet_ntop(family, packed),
-        link_local=_link_local(packed),
+        link_local=is_link_local(packed),
         label=_text(label) if label else None,
         usable=_usable(flags),
         expires=family == socket.AF_INET6 and not flags & _IFA_F_PERMANENT,
@@ -142,11 +143,6 @@ def _kind(info: bytes) -> str:
     kind = _text(attributes.get(_IFLA_INFO_KIND, b""))
     data = netlink.attributes(attributes.get(_IFLA_INFO_DATA, b"")) if kind == "tun" else {}
     return "tap" if data.get(_IFLA_TUN_TYPE) == _IFF_TAP else kind
-
-
-def _link_local(packed: bytes) -> bool:
-    """Whether an address is within fe80::/10 (RFC 4291, 2.4)."""
-    return len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
 
 
 def _usable(flags: int) -> bool:

@@ -19,6 +19,7 @@ from check_portcheck.model import (
     ScanError,
     Socket,
     Span,
+    is_link_local,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ _FAMILIES = socket.AF_INET, socket.AF_INET6
 _ANY_IPV4 = bytes(4)
 _ANY_IPV6 = bytes(16)
 _WILDCARDS = _ANY_IPV4, _ANY_IPV6, V4_MAPPED + _ANY_IPV4
-_LINK_LOCAL = b"\xfe\x80"
-"""How addresses begin that each device may have (RFC 4291, 2.5.6)."""
 _ELSEWHERE = -1
 """Index of a device that none of the interfaces has."""
 
@@ -186,7 +185,7 @@ class _Reach:
         if v6only is None:
             v6only = not self._perhaps
         if device is None:
-            tells = address not in _WILDCARDS and not address.startswith(_LINK_LOCAL)
+            tells = address not in _WILDCARDS and not is_link_local(address)
             device = 0 if tells or self._perhaps else _ELSEWHERE
         return address, v6only, device
 

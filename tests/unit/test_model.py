@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_portcheck.model import Interface, Port, PortRange, Protocol, Registrations, Span
+from check_portcheck.model import (
+    Interface,
+    Port,
+    PortRange,
+    Protocol,
+    Registrations,
+    Span,
+    is_link_local,
+)
 from unit.samples import HERE, LOOPBACK, SIX, port, registration, report, service
 
 LINK_LOCAL = Interface("fe80::7%eth0", "eth0", 2, "eth0")
@@ -69,6 +77,21 @@ def test_an_address(
 )
 def test_addresses_that_only_this_machine_reaches(address: str, *, loopback: bool) -> None:
     assert Interface(address, "x", 1, "x").loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "link_local"),
+    [
+        ("fe7f:ffff::1", False),
+        ("fe80::", True),
+        ("febf::1", True),
+        ("fec0::", False),
+        ("ff80::1", False),
+        ("254.128.0.1", False),  # the bits of fe80::/10, but IPv4
+    ],
+)
+def test_addresses_that_each_device_may_have(address: str, *, link_local: bool) -> None:
+    assert is_link_local(Interface(address, "x", 1, "x").packed) is link_local
 
 
 def test_the_ports_of_a_program_are_those_of_its_protocol_in_order() -> None:

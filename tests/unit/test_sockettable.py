@@ -448,6 +448,13 @@ def test_what_a_degraded_table_tells_for_certain_and_perhaps(
     assert sockettable.unreached([row], ALL) == (() if perhaps else (row,))
 
 
+def test_all_of_fe80_10_is_link_local_to_a_degraded_table() -> None:
+    last = Interface("febf::7%eth0", "eth0", 2, "eth0")
+    assert sockettable.open_services([unsure("febf::7")], [last]) == []
+    (found,) = sockettable.open_services([unsure("febf::7")], [last], perhaps=True)
+    assert found.interfaces == (last,)
+
+
 @pytest.mark.parametrize(
     ("text", "ports"),
     [
