@@ -77,6 +77,21 @@ def without(doubts: Doubts, settled: Doubts) -> Doubts:
     return {target: numbers - settled.get(target, set()) for target, numbers in doubts.items()}
 
 
+def with_renamed(doubts: Doubts, before: Report, after: Report) -> Doubts:
+    """*doubts*, and the ports on which other RPC programs are registered than before.
+
+    A daemon that was restarted has left its old ports and has new ones, of which a rule that names
+    the program speaks now.
+    """
+    renamed: defaultdict[Target, set[int]] = defaultdict(set)
+    for interface, now in after.registrations.items():
+        then = before.registered(interface)
+        for port, _ in then.programs.items() ^ now.programs.items():
+            renamed[interface, port.protocol].add(port.number)
+    more = {target: doubts.get(target, set()) | numbers for target, numbers in renamed.items()}
+    return {**doubts, **more}
+
+
 def confirmed(report: Report, doubts: Doubts, second: Look) -> Iterator[OpenService]:
     """The services of a report as another look at what is in doubt leaves them.
 

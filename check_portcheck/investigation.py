@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from check_portcheck.confirmation import clients, confirmed, doubtful, in_doubt, replaced, without
+from check_portcheck.confirmation import (
+    clients,
+    confirmed,
+    doubtful,
+    in_doubt,
+    replaced,
+    with_renamed,
+    without,
+)
 from check_portcheck.daemons import (
     held_by_daemons,
     is_client,
@@ -196,7 +204,8 @@ class _Investigation:
             doubts = without(doubts, without(others, lasting))
         report, passed = self._clients_of_daemons(report, verdict, before, doubts)
         if self._policy.names_rpc:
-            report = self._inquiry.with_registrations(report, _scanned(verdict))
+            asked = self._inquiry.with_registrations(report, _scanned(verdict))
+            report, doubts = asked, with_renamed(doubts, report, asked)
         report = self._looked_at_again(report, doubts)
         left = tuple(service for service in report.services if service.port not in passed)
         return self._inquiry.with_owners_again(report._replace(services=left), verdict)

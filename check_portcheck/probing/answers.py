@@ -27,10 +27,11 @@ class Answers:
     def failed(self, why: OSError, unasked: Iterable[int]) -> None:
         """Note that no more could be asked.
 
-        That the address has gone is no failure: addresses come and go, and nothing is there to ask.
+        That the address has gone, or its device (ENODEV where it has a scope), is no failure:
+        addresses come and go, and nothing is there to ask.
         """
         self.unasked += unasked
-        if why.errno != errno.EADDRNOTAVAIL:
+        if why.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
             self.failure = why.strerror or str(why)
 
     def add(self, others: Answers) -> None:

@@ -181,10 +181,14 @@ def test_an_ipv6_address_that_only_a_route_makes_local_is_asked(empty: Namespace
     assert (udp.undecided, udp.failure) == ([1600], "")
 
 
-def test_an_ipv6_address_that_has_gone_is_not_asked(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    ("address", "gone"),
+    [(IPV6, f"ip address del {IPV6}/64 dev eth0"), (LINK_LOCAL, "ip link del eth0")],
+)
+def test_an_ipv6_address_that_has_gone_is_not_asked(pair: Pair, address: str, gone: str) -> None:
     here, _ = pair
-    interface = interface_of(here, IPV6)
-    here.shell(f"ip address del {IPV6}/64 dev eth0")
+    interface = interface_of(here, address)
+    here.shell(gone)
     with here.entered():
         late = [patience.ask(interface, protocol, [1], 0.1) for protocol in Protocol]
         for answers in (

@@ -461,13 +461,26 @@ def test_a_program_that_moves_meanwhile_is_no_alarm() -> None:
     assert findings(run(machine, "required * nfs/tcp")) == []
 
 
+def test_a_program_that_was_restarted_between_the_looks_is_looked_at_where_it_is_now() -> None:
+    old, new = service("2049/tcp"), service("2050/tcp")
+    machine = Written(
+        seen(old, WEB),
+        seen(new),
+        registrations={HERE: [registered(nfs=2049, portmapper=111), registered(nfs=2050)]},
+    )
+    told = run(machine, "required * nfs/tcp")
+    assert findings(told) == []
+    assert told.report.services == (new.service,)
+    assert machine.asked[1].ports == {(HERE, Protocol.TCP): [80, 111, 2049, 2050]}
+
+
 def test_a_portmapper_that_dies_between_the_looks_takes_its_names_along() -> None:
     # The names of the first look allow 2049 no more: what the next run would say.
     nfs = service("2049/tcp")
     dead = Registrations(unreachable="portmapper on 192.0.2.7 refused the connection")
     machine = Written(
         seen(nfs, WEB),
-        seen(WEB),
+        seen(nfs, WEB),
         registrations={HERE: [registered(nfs=2049), dead]},
         owners=known(nfs, WEB),
     )
@@ -481,7 +494,7 @@ def test_registrations_that_are_gone_in_the_second_look_are_gone() -> None:
     nfs = service("2049/tcp")
     machine = Written(
         seen(nfs, WEB),
-        seen(WEB),
+        seen(nfs, WEB),
         registrations={HERE: [registered(nfs=2049), Registrations()]},
         owners=known(nfs, WEB),
     )
