@@ -1,9 +1,11 @@
-"""Which UDP ports for clients belong to daemons that the policy allows. Pure.
+"""Which UDP ports belong to daemons that the policy allows, as clients of others. Pure.
 
 A resolver asks from a port of its own for each question, and while its upstream is dead it keeps
 them open for longer than a check can wait. What tells them from a server's port is the company that
 they are in: others of the same user come or go meanwhile, and the process that holds them also
 holds a port that the policy allows.
+
+The kernel gives such ports from its range; some resolvers choose theirs from a wider one.
 """
 
 from __future__ import annotations
@@ -18,15 +20,41 @@ if TYPE_CHECKING:
     from check_portcheck.model import OpenService, Report, Socket
 
 
+_UNRESERVED = 1024
+"""The first port that needs no privilege to be bound."""
+
+
 def is_client(report: Report, service: OpenService) -> bool:
     """Whether a port is one that the kernel gives to clients over UDP, and has a socket."""
     protocol, number = service.port
     return protocol is Protocol.UDP and number in report.ephemeral and not service.no_socket
 
 
+def client_ports(report: Report) -> range:
+    """The ports looked at that a daemon may have as a client: all that are not reserved.
+
+    unbound takes any of them (outgoing-port-permit in unbound.conf(5)), and connects its sockets
+    since 1.13 only (udp-connect).
+    """
+    first = min(_UNRESERVED, report.ephemeral.first)
+    return range(max(first, report.span.first), report.span.last + 1)
+
+
+def may_be_client(report: Report, service: OpenService) -> bool:
+    """Whether a daemon may have a port as a client over UDP; none of root's chooses its own."""
+    protocol, number = service.port
+    if protocol is not Protocol.UDP or service.no_socket:
+        return False
+    chosen = number in client_ports(report) and all(each.uid for each in service.sockets)
+    return chosen or is_client(report, service)
+
+
 def of_users(services: Iterable[OpenService], others: Iterable[OpenService]) -> list[OpenService]:
-    """Those of *services* whose sockets a user opened that has some of *others*, too."""
-    users = users_of(others)
+    """Those of *services* that a user of *others* may have, too: opened as that user, or as root.
+
+    Daemons open their own port as root before they become that user.
+    """
+    users = users_of(others) | {0}
     return [service for service in services if users_of([service]) & users]
 
 
@@ -35,7 +63,8 @@ def held_by_daemons(
 ) -> list[OpenService]:
     """Those of *waiting*, ports for clients, that a daemon with an *allowed* port has open.
 
-    Where processes cannot be seen the user decides, root apart: it has too many daemons.
+    Where processes cannot be seen the user decides, root apart: it has too many daemons. Ports that
+    the kernel does not give to clients are a daemon's only where its processes are seen.
     """
     sockets = [s for each in allowed if not is_client(report, each) for s in each.sockets]
     processes = {pid for socket in sockets for pid in _processes(report, socket)}
@@ -45,7 +74,11 @@ def held_by_daemons(
         holders = _processes(report, socket)
         return holders <= processes if holders else socket.uid in users
 
-    return [service for service in waiting if all(map(is_daemons, service.sockets))]
+    def is_held(service: OpenService) -> bool:
+        seen = all(_processes(report, each) for each in service.sockets)
+        return (seen or is_client(report, service)) and all(map(is_daemons, service.sockets))
+
+    return list(filter(is_held, waiting))
 
 
 def restless_users(before: Iterable[OpenService], now: Iterable[OpenService]) -> set[int]:

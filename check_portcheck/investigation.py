@@ -21,8 +21,9 @@ from check_portcheck.confirmation import (
     without,
 )
 from check_portcheck.daemons import (
+    client_ports,
     held_by_daemons,
-    is_client,
+    may_be_client,
     of_users,
     restless_users,
     users_of,
@@ -196,7 +197,7 @@ class _Investigation:
     def _second_look(self, report: Report, verdict: Verdict) -> Report:
         """The report after a second look at all that is not as the policy wants it."""
         doubts = doubtful(report, verdict)
-        before = [service for service in report.services if is_client(report, service)]
+        before = [service for service in report.services if may_be_client(report, service)]
         report, doubts = self._outlasted(report, doubts)
         # Either a server that replaces its socket, or clients that came to one port by chance.
         if others := replaced(before, report, doubts):
@@ -219,7 +220,7 @@ class _Investigation:
         one shows when others of its ports come or go meanwhile, for which all the time is used that
         there is.
         """
-        waiting = [each for each in report.services if is_client(report, each)]
+        waiting = [each for each in report.services if may_be_client(report, each)]
         waiting = [each for each in waiting if in_doubt(each, doubts)]
         if not waiting:
             return report, ()
@@ -234,13 +235,12 @@ class _Investigation:
 
     def _clients_now(self, report: Report) -> list[OpenService]:
         """The ports for clients that are open now, by the socket table."""
-        first, last = report.ephemeral
-        span = range(max(first, report.span.first), min(last, report.span.last) + 1)
-        wanted = {(interface, Protocol.UDP): PortSet(span) for interface in report.interfaces}
+        ports = PortSet(client_ports(report))
+        wanted = {(interface, Protocol.UDP): ports for interface in report.interfaces}
         found = self._machine.look(
             Method.TABLE, report.interfaces, wanted, self._task.deadline, Earlier(0)
         )
-        return [each for each in found.services if is_client(report, each)]
+        return [each for each in found.services if may_be_client(report, each)]
 
     def _outlasted(self, report: Report, doubts: Doubts) -> tuple[Report, Doubts]:
         """The report and what is in doubt, once the pause has gone by.

@@ -749,7 +749,15 @@ def test_a_resolver_that_waits_for_its_upstream_is_no_alarm() -> None:
     told = run(machine, "optional * 53/udp")
     assert findings(told) == []
     assert machine.asked[5].method is Method.TABLE
-    assert len(machine.asked[5].ports[HERE, Protocol.UDP]) == 60999 - 32768 + 1
+    assert machine.asked[5].ports[HERE, Protocol.UDP] == list(range(1024, 65536))
+
+
+def test_a_resolver_may_open_its_own_port_as_root_and_choose_the_others_itself() -> None:
+    dns, asking, following = by_daemon("53/udp", uid=0), by_daemon("7045/udp"), by_daemon("9/udp")
+    lasting, now = seen(dns, asking), seen(following)
+    machine = Written(lasting, now, seen(asking), owners=known(dns, asking))
+    assert findings(run(machine, "optional * 53/udp")) == []
+    assert [each.method for each in machine.asked] == [Method.FULL, Method.TABLE, Method.FULL]
 
 
 @pytest.mark.parametrize(
