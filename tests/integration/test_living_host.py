@@ -102,6 +102,12 @@ def labels(check: Check) -> list[str]:
     return [each.partition("=")[0] for each in perfdata.split()]
 
 
+def services(check: Check) -> list[str]:
+    """The names of Checkmk's services."""
+    lines = check(*NOW, "--interface", "all", "--format", "checkmk").stdout.splitlines()
+    return [line.split('"')[1] for line in lines]
+
+
 def container(there: Namespace, number: int) -> None:
     there.shell(
         f"""
@@ -118,16 +124,17 @@ def test_a_containers_restart_changes_no_label(check: Check, count: int) -> None
     check.there.shell("ip link add br0 type bridge; ip link set br0 up")
     for number in range(1, count + 1):
         container(check.there, number)
-    before = labels(check)
-    assert [each for each in before if each.startswith("open_")] == [
+    before = labels(check), services(check)
+    assert [each for each in before[0] if each.startswith("open_")] == [
         "open_lo",
         "open_veth",
         "open_br0",
         "open_other",
     ]
+    assert before[1] == [f"Portcheck {each}" for each in ("lo", "veth", "br0", "other")]
     check.there.shell("ip link delete veth1")
     container(check.there, count + 1)
-    assert labels(check) == before
+    assert (labels(check), services(check)) == before
     assert len(check.output(*NOW, "--interface", "all").encode()) < 8192
 
 
@@ -180,7 +187,7 @@ def test_rules_allow_such_sockets_as_any(check: Check, rule: str) -> None:
 # Clients over UDP
 
 
-_CLIENTS = """
+CLIENTS = """
 import random, socket, sys, time
 held = []
 print("ready", flush=True)
@@ -212,7 +219,7 @@ while True:
 
 @pytest.mark.parametrize(("lifetime", "every"), [(2.0, 0.3), (0.5, 0.01), (2.0, 0.01)])
 def test_clients_over_udp_are_no_alarm(check: Check, lifetime: float, every: float) -> None:
-    with running(check.there, _CLIENTS, lifetime, every):
+    with running(check.there, CLIENTS, lifetime, every):
         report = check.report("--method", "table", "--no-official", "--interface", IPV4)
     assert found(report) == []
 

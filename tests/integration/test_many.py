@@ -59,6 +59,26 @@ def measured(check: Check, *options: str, user: int = 0) -> Measured:
     return Measured(*json.loads(done.stdout))
 
 
+_LISTENING = """
+import socket, sys
+held = [socket.create_server(("", port)) for port in range(*map(int, sys.argv[1:]))]
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def listening(check: Check, user: str, ports: range) -> Iterator[None]:
+    """A program of a user that listens on some ports."""
+    command = (check.program.interpreters[NOBODY], "-c", _LISTENING)
+    numbers = (str(ports.start), str(ports.stop))
+    with check.there.start(*command, *numbers, user=user, stdin=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield
+        process.communicate()
+
+
 @contextlib.contextmanager
 def listeners(check: Check, addresses: Sequence[str], count: int) -> Iterator[None]:
     """Listeners on each of the addresses, at the same ports, all of this process."""
@@ -152,3 +172,36 @@ def test_json_has_them_all(alone: Check) -> None:
     assert [each["port"] for each in report["services"]] == ports
     assert [each["item"] for each in report["findings"]] == [f"{port}/tcp" for port in ports]
     assert "left_out" not in report
+
+
+def test_two_hundred_decoys_do_not_hide_the_one_port_of_another_user(alone: Check) -> None:
+    (chosen,) = addresses(alone, 1)
+    decoys = range(FIRST, FIRST + 200)
+    with (
+        listening(alone, "games", decoys),
+        listening(alone, "www-data", range(45678, 45679)),
+    ):
+        text = alone.output("--no-official", "--interface", chosen, "--method", "table")
+    told = re.sub(r"python[0-9.]*\[\d+\]", "python", text.partition(" | ")[0])
+    assert told == (
+        f"PORTCHECK CRITICAL - 201 unexpected: {chosen}:45678/tcp python user www-data,"
+        f" {chosen}:2000-2199/tcp python user games"
+    )
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("unexpected: ")] == [
+        f"{chosen}:45678/tcp",
+        f"{chosen}:2000-2199/tcp",
+    ]
+
+
+def test_what_verbosity_adds_stands_before_the_many_ports_that_are_open(alone: Check) -> None:
+    (chosen,) = addresses(alone, 1)
+    options = ("--optional", "*:2000-2400/tcp,25/tcp", "--skip", "9/tcp", "-vv")
+    with listeners(alone, [chosen], 371):
+        text = alone.output("--no-official", "--interface", chosen, "--method", "table", *options)
+    assert text.startswith("PORTCHECK OK - 371 open services ")
+    assert text.splitlines()[1:3] == [
+        "unused: *:25/tcp, --optional",
+        "skipped: *:9/tcp, --skip",
+    ]
+    assert text.splitlines()[3].startswith(f"open: {chosen}:2000")
+    assert len(text.encode()) < 8192

@@ -295,12 +295,15 @@ def test_an_owner_that_is_not_here_is_named_by_the_check_of_the_settings(
 ) -> None:
     with holding(here, [SLEEP, "600"]):
         text = check.output(
-            *ONE, "--check-config", "--optional", "*:1/tcp@user:nosuch,2/tcp@sleep,3/tcp@user:0"
+            *(*ONE, "--check-config", "--optional"),
+            "*:1/tcp@user:nosuch,2/tcp@sleep,3/tcp@user:0,4/tcp@www-data",
         )
+    user = "no process is called www-data now; for the user of that name write"
     doubtful = [line for line in text.splitlines() if line.startswith("# doubtful")]
     assert doubtful == [
         "# doubtful: *:1/tcp@user:nosuch, --optional: no user is called nosuch",
         "# doubtful: *:3/tcp@user:0, --optional: its name is root: write *:3/tcp@user:root",
+        f"# doubtful: *:4/tcp@www-data, --optional: {user} *:4/tcp@user:www-data",
     ]
     assert text.endswith("\nexit 0\n")
 

@@ -183,6 +183,68 @@ def test_the_rules_of_a_file_are_named_by_its_lines(serving: Check, tmp_path: Pa
     )
 
 
+SECTION = f"""[PortCheck]
+PortCheckOfficial = no
+PortCheckInterface = 127.0.0.1
+PortCheckInterface = {IPV4}
+SeverityPortCheck = warn
+PortCheckOptional = *:61001/tcp
+"""
+STOCK = """[Misc]
+Daemon = no
+[EventSeverity]
+SeverityReadOnly=crit
+"""
+"""What a stock samhainrc has, in small, before its ``[EOF]``."""
+
+
+def test_a_samhainrc_with_a_section_works_as_it_is(serving: Check, tmp_path: Path) -> None:
+    file = tmp_path / "samhainrc"
+    file.write_text(f"{STOCK}{SECTION}[EOF]\n-----BEGIN PGP SIGNATURE-----\n")
+    text = serving.output("--config", file, *FEW)
+    assert text.startswith("PORTCHECK WARNING - 2 unexpected: ")
+    assert "*:61001" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        (f"{STOCK}[EOF]\n", 1, "no [PortCheck] section"),
+        (
+            f"{STOCK}[EOF]\n{SECTION}",
+            6,
+            "[PortCheck] stands after [EOF] on line 5: move it above",
+        ),
+    ],
+)
+def test_a_samhainrc_of_which_samhain_reads_no_section_is_refused(
+    alone: Check, tmp_path: Path, text: str, line: int, reason: str
+) -> None:
+    file = tmp_path / "samhainrc"
+    file.write_text(text)
+    assert (
+        alone.output("--config", file) == f"PORTCHECK UNKNOWN - {file}:{line}: {reason}\nexit 3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "advised"),
+    [
+        ("61001,61002", "*:61001/tcp,61002/tcp"),
+        ("0.0.0.0:61001/tcp", "*:61001/tcp or 0.0.0.0/0:61001/tcp"),
+        (f"127.0.0.1,{IPV4}:61001/tcp", f"127.0.0.1:61001/tcp and {IPV4}:61001/tcp"),
+        ("*:61001/tcp@nginx.service", "61001/tcp@unit:nginx.service"),
+    ],
+)
+def test_what_an_error_advises_is_judged_by(serving: Check, written: str, advised: str) -> None:
+    options = (*BOTH, *FEW, "--method", "table", "--optional")
+    refused = serving.output(*options, written)
+    assert refused.endswith(f": write {advised}\nexit 3\n")
+    for entry in re.split(" or | and ", advised):
+        whole = entry if ":61" in entry else f"*:{entry}"
+        assert serving.output(*options, whole).startswith("PORTCHECK CRITICAL - ")
+
+
 @pytest.mark.parametrize(
     ("severity", "state", "levels"),
     [

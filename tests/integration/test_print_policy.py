@@ -216,6 +216,31 @@ def test_daemons_may_start_again(
     assert finding["item"] == "4444/tcp"
 
 
+@contextlib.contextmanager
+def rpc_daemon(here: Namespace, reserved: int) -> Iterator[None]:
+    """A daemon like rpc.statd: a registered port, and a reserved one for its own questions."""
+    with (
+        portmapper(here) as rpcbind,
+        here.listener("0.0.0.0") as registered,
+        here.bound(socket.SOCK_DGRAM, "127.0.0.1", reserved),
+    ):
+        rpcbind.register_port(100024, 1, TCP, registered.getsockname()[1])
+        yield
+
+
+@pytest.mark.daemons
+def test_an_rpc_daemon_may_start_again(check: Check, here: Namespace, tmp_path: Path) -> None:
+    file = tmp_path / "policy"
+    with rpc_daemon(here, 765):
+        lines = policy(check, "--interface", "all")
+    file.write_text("\n".join(lines) + "\n")
+    with rpc_daemon(here, 766):
+        report = check.report("--config", file)
+    assert (report["state"], report["findings"]) == ("OK", [])
+    assert "PortCheckRequired = 0.0.0.0/0:status/tcp" in lines
+    assert "PortCheckOptional = 127.0.0.1:512-1023/udp@user:root" in lines
+
+
 def test_wildcards_of_a_family_that_is_off_are_no_places_of_their_own(
     check: Check, here: Namespace, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from namespace import IPV4, NOBODY
 from portmapper import portmapper
+from test_living_host import CLIENTS, running
 from test_rpcbind import TCP
 
 if TYPE_CHECKING:
@@ -466,6 +467,20 @@ def test_what_closed_is_said_once(check: Check, here: Namespace, state: StateFil
         f"closed: {IPV4}:61002/tcp,61003/udp",
         "exit 0",
     ]
+
+
+@pytest.mark.parametrize("allowed", [(), ("--optional", "*:*/udp")])
+def test_clients_over_udp_come_and_go_untold(
+    check: Check, here: Namespace, state: StateFile, allowed: tuple[str, ...]
+) -> None:
+    options = ("--no-official", "--interface", IPV4, "--method", "table", "--optional", "*:*/tcp")
+    with running(here, CLIENTS, 0.1, 0.02):
+        first = check.output(*options, *allowed, *state.option)
+        state.grow_older(1000)
+        second = check.output(*options, *allowed, *state.option)
+    if allowed:  # Seen they were, in the only look that there was.
+        assert " open_192_0_2_7=1;" not in first
+    assert [text.splitlines()[1:] for text in (first, second)] == [["exit 0"]] * 2
 
 
 @pytest.mark.parametrize(
