@@ -49,6 +49,11 @@ def may_be_client(report: Report, service: OpenService) -> bool:
     return chosen or is_client(report, service)
 
 
+def is_registered(report: Report, service: OpenService) -> bool:
+    """Whether the portmapper names a program on a port, which is a server's then."""
+    return any(programs for _, programs in report.by_programs(service))
+
+
 def of_users(services: Iterable[OpenService], others: Iterable[OpenService]) -> list[OpenService]:
     """Those of *services* that a user of *others* may have, too: opened as that user, or as root.
 

@@ -23,6 +23,7 @@ from check_portcheck.confirmation import (
 from check_portcheck.daemons import (
     client_ports,
     held_by_daemons,
+    is_registered,
     may_be_client,
     of_users,
     restless_users,
@@ -208,7 +209,11 @@ class _Investigation:
             asked = self._inquiry.with_registrations(report, _scanned(verdict))
             report, doubts = asked, with_renamed(doubts, report, asked)
         report = self._looked_at_again(report, doubts)
-        left = tuple(service for service in report.services if service.port not in passed)
+        left = tuple(
+            service
+            for service in report.services
+            if service.port not in passed or is_registered(report, service)
+        )
         return self._inquiry.with_owners_again(report._replace(services=left), verdict)
 
     def _clients_of_daemons(

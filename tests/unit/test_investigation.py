@@ -760,6 +760,22 @@ def test_a_resolver_may_open_its_own_port_as_root_and_choose_the_others_itself()
     assert [each.method for each in machine.asked] == [Method.FULL, Method.TABLE, Method.FULL]
 
 
+def test_what_is_registered_when_it_is_looked_at_again_is_no_client() -> None:
+    # rpc.statd, restarted while its portmapper was asked: its port is one of the kernel's range.
+    lasting = [seen(DNS, ASKING)] * 5
+    named = Registrations({Port(Protocol.UDP, 40000): (NFS,)})
+    machine = Written(
+        *lasting,
+        seen(ASKING, NEXT),
+        seen(ASKING),
+        registrations={HERE: [Registrations(), named]},
+        owners=known(DNS, ASKING),
+    )
+    told = run(machine, "optional * 53/udp", "required * nfs/udp")
+    assert findings(told) == []
+    assert ASKING.service in told.report.services
+
+
 @pytest.mark.parametrize(
     ("other", "rule"),
     [
