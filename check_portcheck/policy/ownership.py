@@ -110,7 +110,7 @@ def described(owner: Owner, wanted: Sequence[OwnerPattern]) -> str:
     if owner.kernel:
         return KERNEL
     if owner.processes:
-        return " ".join(_property(owner, kind, wanted) for kind in kinds)
+        return ", ".join(_property(owner, kind, wanted) for kind in kinds)
     return f"user {owner.user}" if owner.user else "unknown"
 
 

@@ -166,7 +166,7 @@ def test_without_an_owner_in_the_rule_anybody_will_do() -> None:
             ["optional * 22/tcp@sshd", "optional * 20-30/tcp@user:www"],
             [
                 (
-                    "unexpected 192.0.2.7:22/tcp: owner nc user:root and sshd user:root,"
+                    "unexpected 192.0.2.7:22/tcp: owner nc, user:root and sshd, user:root,"
                     " expected sshd or user:www"
                 )
             ],
@@ -234,7 +234,7 @@ def test_without_an_owner_in_the_rule_anybody_will_do() -> None:
             ["optional * 22/tcp@/a", "optional * 22/tcp@unit:a.service"],
             [
                 (
-                    "unexpected 192.0.2.7:22/tcp: owner without executable without unit,"
+                    "unexpected 192.0.2.7:22/tcp: owner without executable, without unit,"
                     " expected /a or unit:a.service"
                 )
             ],
