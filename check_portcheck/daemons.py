@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from check_portcheck.model import Protocol
+from check_portcheck.policy.rules import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from check_portcheck.model import OpenService, Report, Socket
+    from check_portcheck.model import OpenService, Port, Report, Socket
+    from check_portcheck.policy.verdict import Judged
 
 
 _UNRESERVED = 1024
@@ -52,6 +54,22 @@ def may_be_client(report: Report, service: OpenService) -> bool:
 def is_registered(report: Report, service: OpenService) -> bool:
     """Whether the portmapper names a program on a port, which is a server's then."""
     return any(programs for _, programs in report.by_programs(service))
+
+
+def shows_a_daemon(judged: Judged) -> bool:
+    """Whether an open port proves that the processes which hold it are a daemon that is allowed.
+
+    Anybody may open what a rule without owner allows, but for reserved ports, or what is ignored.
+    """
+    rule = judged.rule
+    if rule is None or rule.kind is Kind.IGNORE:
+        return False
+    return rule.owner is not None or judged.service.port.number < _UNRESERVED
+
+
+def ports_of(services: Iterable[OpenService]) -> set[Port]:
+    """The ports of some services."""
+    return {service.port for service in services}
 
 
 def of_users(services: Iterable[OpenService], others: Iterable[OpenService]) -> list[OpenService]:

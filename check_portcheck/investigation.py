@@ -26,7 +26,9 @@ from check_portcheck.daemons import (
     is_registered,
     may_be_client,
     of_users,
+    ports_of,
     restless_users,
+    shows_a_daemon,
     users_of,
 )
 from check_portcheck.elsewhere import bound_services
@@ -62,6 +64,9 @@ _OWNERS = "looking for owners"
 
 _CLIENT_LOOKS, _CLIENT_TIME = 5, 3.0
 """Looks at UDP ports for clients, and the seconds over which they are spread at least."""
+
+_COMPANY_TIME = 10.0
+"""Seconds at most in which other ports of a daemon have to come or go."""
 
 
 def _scanned(verdict: Verdict) -> Iterable[Interface]:
@@ -222,21 +227,23 @@ class _Investigation:
         """The report with owners, and the ports that daemons have open as clients.
 
         A resolver whose upstream is dead keeps its sockets for ten seconds and longer. That it is
-        one shows when others of its ports come or go meanwhile, for which all the time is used that
-        there is.
+        one shows when others of its ports come or go meanwhile.
         """
         waiting = [each for each in report.services if may_be_client(report, each)]
         waiting = [each for each in waiting if in_doubt(each, doubts)]
         if not waiting:
             return report, ()
-        allowed = [judged.service for judged in verdict.judged if judged.rule]
+        allowed = [judged.service for judged in verdict.judged if shows_a_daemon(judged)]
         report = self._inquiry.with_owners(report, (*of_users(allowed, waiting), *waiting))
         suspects = held_by_daemons(report, allowed, waiting)
         restless: set[int] = set()
-        while users_of(suspects) - restless and self._task.deadline.left() > self._reserve:
+        least = max(self._reserve, self._task.deadline.left() - _COMPANY_TIME)
+        while users_of(suspects) - restless and self._task.deadline.left() > least:
             restless |= restless_users(before, self._clients_now(report))
             self._wait(_CLIENT_TIME / _CLIENT_LOOKS)
-        return report, {each.port for each in suspects if users_of([each]) <= restless}
+        passed = [each for each in suspects if users_of([each]) <= restless]
+        # Others may have the same port of another family or address.
+        return report, ports_of(passed) - ports_of(each for each in waiting if each not in passed)
 
     def _clients_now(self, report: Report) -> list[OpenService]:
         """The ports for clients that are open now, by the socket table."""

@@ -790,6 +790,20 @@ def test_a_port_of_nobody_known_stays_an_alarm(other: Seen, rule: str) -> None:
     assert "unexpected 192.0.2.7:40000/udp" in findings(run(machine, rule))
 
 
+@pytest.mark.parametrize(
+    ("held", "rule"),
+    [
+        pytest.param(by_daemon("20000/udp"), "optional * 20000/udp", id="anybody-may-open-it"),
+        pytest.param(by_daemon("20000/udp"), "ignore * 20000/udp", id="ignored"),
+        pytest.param(DNS, "ignore * 53/udp", id="reserved-and-ignored"),
+    ],
+)
+def test_a_port_that_anybody_may_have_makes_nobody_a_daemon(held: Seen, rule: str) -> None:
+    looks = [*[seen(held, ASKING)] * 5, *[seen(ASKING, NEXT)] * 20]
+    machine = Written(*looks, owners=known(held, ASKING, NEXT))
+    assert "unexpected 192.0.2.7:40000/udp" in findings(run(machine, rule))
+
+
 def test_a_daemon_whose_port_stays_and_no_other_comes_or_goes_is_an_alarm() -> None:
     machine = Written(*[seen(DNS, ASKING)] * 40, owners=known(DNS, ASKING))
     told = run(machine, "optional * 53/udp")
