@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from namespace import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from namespace import Namespace
@@ -29,21 +29,53 @@ while True:
 """
 
 
-@contextlib.contextmanager
-def resolver(there: Namespace, directory: Path) -> Iterator[None]:
-    """dnsmasq with an upstream that never answers, and a client that asks it all the time."""
+_UNBOUND = """
+server:
+    interface: 0.0.0.0
+    udp-connect: no
+    chroot: ""
+    pidfile: ""
+    directory: "{directory}"
+    username: "unbound"
+    use-syslog: no
+forward-zone:
+    name: "."
+    forward-addr: 192.0.2.77
+"""
+
+
+def dnsmasq(directory: Path) -> list[str]:
+    """The command that runs it, with an upstream that never answers."""
     command = ["dnsmasq", "--no-daemon", "--no-resolv", "--no-hosts", "--server=192.0.2.77"]
-    command += [f"--pid-file={directory}/pid", "--conf-file=/dev/null"]
-    with there.start(*command) as daemon, there.start("python3", "-c", _QUESTIONS) as client:
+    return [*command, f"--pid-file={directory}/pid", "--conf-file=/dev/null"]
+
+
+def unbound(directory: Path) -> list[str]:
+    """The same of another: it chooses its ports, and before 1.13 it did not connect them."""
+    file = directory / "unbound.conf"
+    file.write_text(_UNBOUND.format(directory=directory))
+    return ["unbound", "-d", "-c", str(file)]
+
+
+@contextlib.contextmanager
+def resolver(
+    there: Namespace, directory: Path, daemon: Callable[[Path], list[str]] = dnsmasq
+) -> Iterator[None]:
+    """A resolver that waits for its upstream, and a client that asks it all the time."""
+    with there.start(*daemon(directory)) as running:
         try:
-            until(lambda: waiting(there) > 2, "dnsmasq waits for an answer")
-            yield
+            until(lambda: ":53 " in there.shell("ss -Hlnu"), "the resolver serves")
+            with there.start("python3", "-c", _QUESTIONS) as client:
+                try:
+                    until(lambda: waiting(there) > 2, "the resolver waits for an answer")
+                    yield
+                finally:
+                    client.kill()
         finally:
-            client.kill()
-            daemon.kill()
+            running.kill()
 
 
 def waiting(there: Namespace) -> int:
     """How many sockets wait for answers."""
-    rows = there.shell("ss -Hlnu").splitlines()
-    return sum(not row.split()[3].endswith(":53") for row in rows)
+    rows = there.shell("ss -Hanu").splitlines()
+    return sum(":53 " not in row for row in rows)
