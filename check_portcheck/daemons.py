@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from check_portcheck.model import Protocol
-from check_portcheck.policy.rules import Kind
+from check_portcheck.policy.rules import Kind, OwnerKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,12 +59,14 @@ def is_registered(report: Report, service: OpenService) -> bool:
 def shows_a_daemon(judged: Judged) -> bool:
     """Whether an open port proves that the processes which hold it are a daemon that is allowed.
 
-    Anybody may open what a rule without owner allows, but for reserved ports, or what is ignored.
+    Anybody may open what is ignored, and but for reserved ports what a rule allows without owner or
+    by a name or a program file, which prove nothing.
     """
     rule = judged.rule
     if rule is None or rule.kind is Kind.IGNORE:
         return False
-    return rule.owner is not None or judged.service.port.number < _UNRESERVED
+    proven = rule.owner is not None and rule.owner.kind in (OwnerKind.USER, OwnerKind.UNIT)
+    return proven or judged.service.port.number < _UNRESERVED
 
 
 def ports_of(services: Iterable[OpenService]) -> set[Port]:

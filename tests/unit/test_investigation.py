@@ -794,6 +794,7 @@ def test_a_port_of_nobody_known_stays_an_alarm(other: Seen, rule: str) -> None:
     ("held", "rule"),
     [
         pytest.param(by_daemon("20000/udp"), "optional * 20000/udp", id="anybody-may-open-it"),
+        pytest.param(by_daemon("20000/udp"), "optional * 20000/udp@dnsmasq", id="a-name"),
         pytest.param(by_daemon("20000/udp"), "ignore * 20000/udp", id="ignored"),
         pytest.param(DNS, "ignore * 53/udp", id="reserved-and-ignored"),
     ],
